@@ -1,0 +1,169 @@
+"""The command line: the only module that prints or exits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+import scanner
+from scanner.errors import ScannerError
+
+USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+GRID = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+DATA_ROOT = click.option(
+    "--data", "data_root", type=FOLDER, envvar="SCANNER_DATA",
+    help="Folder of imported datasets (SCANNER_DATA, else ./data).",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with its text and exit code 2."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USER_ERROR)
+    except ScannerError as error:
+        click.echo(str(error), err=True)
+        sys.exit(USER_ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(scanner.__version__)
+def cli() -> None:
+    """Scan anomaly detectors: train a grid of models on background events, and rank them."""
+
+
+@cli.command()
+@click.argument("grid", type=GRID)
+@click.option("--results", type=FOLDER, help="Result folder (results/<name>).")
+@DATA_ROOT
+@click.option("--dataset", help="Use this dataset in place of the grid's.")
+@click.option("--dry-run", is_flag=True, help="Check, count and stop.")
+@click.option("--address", help="Address of a running Ray cluster; a local one otherwise.")
+@click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the local Ray (all).")
+@click.option("--retry", multiple=True, metavar="CLASS", help="Run failures of a class again.")
+@click.option("--only", multiple=True, metavar="ID", help="Run these trials only.")
+def launch(
+    grid: Path,
+    results: Path | None,
+    data_root: Path | None,
+    dataset: str | None,
+    dry_run: bool,
+    address: str | None,
+    cpus: int | None,
+    retry: tuple[str, ...],
+    only: tuple[str, ...],
+) -> None:
+    """Run every trial of GRID that is not done yet."""
+    if dry_run:
+        from scanner.plan import plan, summary
+
+        click.echo(summary(plan(scanner.load_grid(grid, data_root, dataset))))
+        return
+    with _progress() as progress:
+        outcome = scanner.launch(
+            grid, results, data_root=data_root, dataset=dataset, address=address, cpus=cpus,
+            retry=retry, only=only, progress=progress,
+        )  # fmt: skip
+    _say_outcome(outcome)
+
+
+@cli.command()
+@click.argument("target", type=click.Path(path_type=Path))
+def status(target: Path) -> None:
+    """Say what the scan of TARGET, a grid file or a result folder, has done and what is next."""
+    from scanner.status import describe
+
+    click.echo(describe(scanner.status(target)))
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=FOLDER, help="Folder of the report (reports/<name>).")
+@click.option(
+    "--convention", type=click.Choice(["clean", "published"]), default="clean", show_default=True,
+    help="Ranking convention that tables and figures show.",
+)  # fmt: skip
+@click.option("--against", multiple=True, type=GRID, help="Challenge CSV file to rank beside.")
+def report(
+    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...]
+) -> None:
+    """Rank the models of SOURCES (result folders, challenge CSV files; the newest scan)."""
+    made = scanner.report([*sources, *against], out, convention=convention)
+    click.echo(made.text)
+
+
+@cli.group()
+def data() -> None:
+    """Look at datasets, or bring one in."""
+
+
+@data.command("list")
+@DATA_ROOT
+def list_(data_root: Path | None) -> None:
+    """List the datasets with their channels and signals."""
+    for dataset in scanner.list_datasets(data_root):
+        signals = ", ".join(f"{c}: {len(s)} signals" for c, s in dataset.channels.items())
+        click.echo(f"{dataset.name:20s} {signals}  {dataset.path}")
+
+
+@data.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--name", default="darkmachines", show_default=True, help="Name of the dataset.")
+@DATA_ROOT
+@click.option("--skip-bad", default=0, show_default=True, help="Bad lines to tolerate per file.")
+def import_(source: Path, name: str, data_root: Path | None, skip_bad: int) -> None:
+    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3."""
+    made = scanner.import_folder(source, name, data_root, skip_bad=skip_bad, progress=_plain)
+    click.echo(made.text)
+
+
+@data.command()
+@click.argument("name")
+@DATA_ROOT
+def inspect(name: str, data_root: Path | None) -> None:
+    """Count and summarise the events of dataset NAME."""
+    from scanner.datasets import open_dataset
+
+    click.echo(scanner.inspect(open_dataset(name, data_root)).to_string(index=False))
+
+
+def _plain(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[object]:
+    """A progress line on a terminal, plain lines otherwise."""
+    if not sys.stderr.isatty():
+        yield lambda done, planned, text: _plain(f"{done} of {planned} trials done: {text}")
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns) as bar:
+        task = bar.add_task("starting Ray")
+        yield lambda done, planned, text: bar.update(
+            task, completed=done, total=planned, description=text
+        )
+
+
+def _say_outcome(outcome: object) -> None:
+    from scanner.status import describe
+
+    click.echo(describe(scanner.status(outcome.results)))
+    if outcome.failed:
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

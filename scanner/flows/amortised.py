@@ -1,0 +1,47 @@
+"""Flow parameters: an output of a hyper-network for each event, or one free set for all events."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+NEAR_ZERO = 1e-2
+TINY = 1e-6
+
+
+class Free(nn.Module):
+    """Parameters that do not depend on the event: whatever the context, shape (1, outputs)."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(value.detach().clone())
+
+    def forward(self, context: Tensor) -> Tensor:
+        """The parameters, with a batch dimension of 1 to broadcast."""
+        return self.value.unsqueeze(0)
+
+
+def parameters(
+    context: int, outputs: int, *, amortised: bool, near_zero: bool = False
+) -> nn.Module:
+    """One kind of parameter of all flows of a stack.
+
+    Args:
+        context: Width q of the context.
+        outputs: Numbers per event.
+        amortised: Whether a linear layer makes them from the context (B, q) -> (B, outputs).
+            Else they are free, (1, outputs): what the encoder knows of an event then reaches the
+            decoder through the latent vector alone.
+        near_zero: Start a hundred times smaller, for a flow that starts near the identity.
+    """
+    linear = nn.Linear(context, outputs)
+    if near_zero:
+        with torch.no_grad():
+            linear.weight.mul_(NEAR_ZERO)
+            linear.bias.mul_(NEAR_ZERO)
+    return linear if amortised else Free(linear.bias)
+
+
+def safe_log(determinant: Tensor) -> Tensor:
+    """Logarithm of positive numbers that may underflow: never below ln 1e-6."""
+    return determinant.clamp(min=TINY).log()

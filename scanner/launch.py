@@ -1,0 +1,266 @@
+"""Run a scan: what is planned and not done goes to Ray Tune, one pack per Tune trial."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scanner import store
+from scanner.datasets import list_datasets, open_dataset
+from scanner.errors import DataError, ResultError, ScannerError
+from scanner.grid import Grid, parse
+from scanner.lock import scan_lock
+from scanner.plan import Plan, plan
+from scanner.provenance import provenance
+from scanner.trial import Trial, from_json
+
+RETRIED = ("preempted", "storage")
+OBJECT_STORE_BYTES = 200_000_000
+ATTEMPTS = 3
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch left: trial ids by state, of all that the grid plans."""
+
+    results: Path
+    done: tuple[str, ...]
+    failed: tuple[str, ...]
+    pending: tuple[str, ...]
+    ran: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that workers need besides their pack; absolute paths."""
+
+    results: Path
+    data_root: Path | None
+    device: str
+
+
+def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | None = None) -> Grid:
+    """A grid file, checked against the datasets at hand.
+
+    Args:
+        path: The YAML file.
+        data_root: Folder of imported datasets; `SCANNER_DATA` or `./data` if None.
+        dataset: Use this dataset in place of the grid's.
+
+    Raises:
+        GridError: With every fault of the file at once.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScannerError(f"{path}: cannot be read ({error}); give the path of a grid") from error
+    known = {d.name: tuple(d.channels) for d in list_datasets(data_root)}
+    return parse(text, str(path), known, dataset=dataset)
+
+
+def launch(
+    grid: Path | str,
+    results: Path | None = None,
+    *,
+    data_root: Path | None = None,
+    dataset: str | None = None,
+    address: str | None = None,
+    cpus: int | None = None,
+    retry: Sequence[str] = (),
+    only: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run every planned trial that is not done; the same call again goes on where it stopped.
+
+    Args:
+        grid: The grid file.
+        results: The scan's folder; `results/<name>` if None.
+        data_root: Folder of imported datasets.
+        dataset: Use this dataset in place of the grid's.
+        address: A running Ray cluster; a local one is started if None.
+        cpus: CPUs of the local Ray; all that this process may use if None.
+        retry: Failure classes to run again (`all` for every class).
+        only: Trial ids to run; all if empty.
+        progress: Called with done, planned and a text whenever a pack ends.
+
+    Raises:
+        ScannerError: For a wrong grid, a missing dataset, a scan that another driver runs.
+    """
+    parsed = load_grid(grid, data_root, dataset)
+    planned = plan(parsed)
+    folder = (results or Path("results") / parsed.name).absolute()
+    with scan_lock(folder):
+        _record(folder, Path(grid), parsed, data_root)
+        packs = pending_packs(planned, folder, retry, only)
+        if packs:
+            root = data_root.absolute() if data_root else None
+            work = Work(folder, root, "cuda" if parsed.resources.gpus_per_trial > 0 else "cpu")
+            _run_on_ray(packs, work, parsed, planned, address, cpus, progress)
+        return _outcome(planned, folder, sum(map(len, packs)))
+
+
+def pending_packs(
+    planned: Plan, results: Path, retry: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[tuple[Trial, ...]]:
+    """The plan's packs without the trials that are done, or failed in a way that stays."""
+    finished = store.done(results)
+    failed = {key: record["class"] for key, record in store.failures(results).items()}
+    unknown = set(only) - {trial.id for trial in planned.trials}
+    if unknown:
+        raise ResultError(f"--only {' '.join(sorted(unknown))}: no such trial in the grid")
+
+    def wanted(trial: Trial) -> bool:
+        again = "all" in retry or failed.get(trial.id, RETRIED[0]) in (*RETRIED, *retry)
+        return trial.id not in finished and again and (not only or trial.id in only)
+
+    packs = [tuple(trial for trial in pack if wanted(trial)) for pack in planned.packs]
+    return [pack for pack in packs if pack]
+
+
+def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> None:
+    """Write `scan.json`, unless the dataset is not the one the scan was begun with."""
+    digest = open_dataset(grid.dataset, data_root).digest
+    if (results / "scan.json").exists():
+        before = store.read_scan(results)
+        if (before.dataset, before.dataset_digest) != (grid.dataset, digest):
+            text = f"{results}: begun with dataset {before.dataset} ({before.dataset_digest[:12]})"
+            text += f", which is now {grid.dataset} ({digest[:12]})"
+            raise DataError(f"{text}; give the scan another name or --results DIR")
+    scan = store.Scan(str(path), path.read_text(), grid.dataset, digest, provenance("driver"))
+    store.write_scan(results, scan)
+
+
+def _run_on_ray(
+    packs: list[tuple[Trial, ...]],
+    work: Work,
+    grid: Grid,
+    planned: Plan,
+    address: str | None,
+    cpus: int | None,
+    progress: Progress | None,
+) -> None:
+    with _ray(address, cpus, grid.resources.gpus_per_trial) as scratch:
+        from ray import tune
+
+        trainable = tune.with_parameters(
+            _tune_pack, packs=[[t.to_json() for t in pack] for pack in packs], work=work
+        )
+        resources = {"cpu": grid.resources.cpus_per_trial, "gpu": grid.resources.gpus_per_trial}
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, resources),
+            param_space={"pack": tune.grid_search(list(range(len(packs))))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="scan",
+                storage_path=str(scratch),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
+                callbacks=[_callback(work.results, planned, packs, progress)],
+            ),
+        )
+        for result in tuner.fit():
+            if result.error is not None:
+                _record_loss(work.results, packs[result.config["pack"]], result.error)
+
+
+def _tune_pack(config: dict[str, int], packs: list[list[str]], work: Work) -> dict[str, Any]:
+    """The Tune trainable: one pack; its results are in the files, Tune only hears the outcome."""
+    from scanner.run import run_pack
+
+    pack = [from_json(text) for text in packs[config["pack"]]]
+    return {"outcome": run_pack(pack, work.results, work.data_root, work.device)}
+
+
+def _callback(
+    results: Path, planned: Plan, packs: list[tuple[Trial, ...]], progress: Progress | None
+) -> Any:  # noqa: ANN401 - a class of ray, which is imported late
+    from ray import tune
+
+    ids = {trial.id for trial in planned.trials}
+
+    class Report(tune.Callback):  # type: ignore[misc]
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:  # noqa: ANN401
+            pack = packs[trial.config["pack"]]
+            first = f"{pack[0].channel} {pack[0].pack_key.architecture.label} {pack[0].flow.label}"
+            if progress:
+                progress(len(ids & store.done(results)), len(ids), f"{first} x{len(pack)}")
+
+    return Report()
+
+
+def _record_loss(results: Path, pack: tuple[Trial, ...], error: Exception) -> None:
+    """A pack whose worker died in every attempt: its unfinished trials are `preempted`."""
+    finished = store.done(results)
+    record = {"class": "preempted", "exception": repr(error), "frame": "", "traceback": str(error)}
+    for trial in pack:
+        if trial.id not in finished:
+            store.write_failure(results, trial, record)
+
+
+def _outcome(planned: Plan, results: Path, ran: int) -> Outcome:
+    ids = [trial.id for trial in planned.trials]
+    finished, failed = store.done(results), store.failures(results)
+    return Outcome(
+        results,
+        tuple(key for key in ids if key in finished),
+        tuple(key for key in ids if key in failed),
+        tuple(key for key in ids if key not in finished and key not in failed),
+        ran,
+    )
+
+
+@contextmanager
+def _ray(address: str | None, cpus: int | None, gpus: float) -> Iterator[Path]:
+    """A connected Ray and a scratch folder; both are gone afterwards."""
+    scratch = Path(tempfile.mkdtemp(prefix="scanner-", dir="/tmp"))
+    os.environ |= _environment(scratch, local=address is None)
+    import ray
+
+    try:
+        if address is None:
+            available = cpus or len(os.sched_getaffinity(0))
+            ray.init(
+                num_cpus=available,
+                num_gpus=0 if gpus == 0 else None,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        yield scratch
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _environment(scratch: Path, *, local: bool) -> dict[str, str]:
+    """Ray's settings, to be set before it is imported: token, loopback, silence, no files."""
+    shared = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    if not local:
+        return shared
+    token = scratch / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    return shared | {
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_TMPDIR": str(scratch),
+    }

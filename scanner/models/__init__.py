@@ -1,0 +1,24 @@
+"""Architectures: variational autoencoders with a flow between sampling and decoder.
+
+A model is called as ``model(inputs, noise)`` and returns `Outputs`; it is deterministic given weights
+and noise, and works under `torch.func.functional_call` and `torch.vmap` with stacked weights.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from scanner.models.common import LATENT, Outputs
+from scanner.registry import ARCHITECTURES, resolve
+from scanner.representations import shape_of
+from scanner.trial import Trial
+
+__all__ = ["LATENT", "Outputs", "build_model"]
+
+
+def build_model(trial: Trial) -> nn.Module:
+    """The untrained model of a trial; its weights come from torch's global generator."""
+    architecture = resolve(ARCHITECTURES[trial.architecture.name])
+    shape = shape_of(trial.representation, trial.hlf)
+    model: nn.Module = architecture(shape, trial.flow, **trial.architecture.get())
+    return model

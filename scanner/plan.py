@@ -1,0 +1,128 @@
+"""The plan of a grid: its trials, which of their cells count, and the packs they run in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.grid import Choice, Grid
+from scanner.trial import Trial, Variant
+
+ORDER = ("channel", "representation", "architecture", "hlf", "flow", "beta", "seed", "score")
+AUTOMATIC_PACK = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a grid asks for.
+
+    Attributes:
+        name: The scan's folder.
+        trials: Every training, in the order of the grid file.
+        scores: The scores of each trial that are cells, in the same order.
+        packs: The trials in groups that one process trains together.
+        n_cells: Cells that are left after the exclude rules.
+        excluded: Each rule in words, and the cells that it takes beyond the rules before it.
+        counts: Axis, value and cells that are left with it, for every value of every axis.
+    """
+
+    name: str
+    trials: tuple[Trial, ...]
+    scores: tuple[tuple[str, ...], ...]
+    packs: tuple[tuple[Trial, ...], ...]
+    n_cells: int
+    excluded: tuple[tuple[str, int], ...]
+    counts: tuple[tuple[str, str, int], ...]
+
+    @property
+    def n_excluded(self) -> int:
+        """Cells that the exclude rules take out."""
+        return sum(cells for _, cells in self.excluded)
+
+
+def plan(grid: Grid, automatic: int = AUTOMATIC_PACK) -> Plan:
+    """Every trial of a grid, with an order and packs that depend on the grid alone.
+
+    Args:
+        grid: The checked grid file.
+        automatic: Most trials of a pack where the file says `pack: auto`.
+    """
+    axes = _axes(grid)
+    taker = _taker(grid, axes)
+    kept = taker < 0
+    points = [tuple(point) for point in np.argwhere(kept.any(axis=-1))]
+    trials = tuple(_trial(grid, axes, point) for point in points)
+    size = automatic if grid.resources.pack == "auto" else grid.resources.pack
+    return Plan(
+        name=grid.name,
+        trials=trials,
+        scores=tuple(tuple(s for s, left in zip(grid.score, kept[point], strict=True) if left)
+                     for point in points),
+        packs=_packs(trials, int(size)),
+        n_cells=int(kept.sum()),
+        excluded=tuple((rule.text, int((taker == i).sum())) for i, rule in enumerate(grid.exclude)),
+        counts=_counts(kept, axes),
+    )
+
+
+def summary(planned: Plan) -> str:
+    """The plan as a text table."""
+    sizes = [len(pack) for pack in planned.packs]
+    lines = [f"scan {planned.name}: {len(planned.trials)} trials, {planned.n_cells} cells "
+             f"(trial x score), {len(sizes)} packs of at most {max(sizes, default=0)} trials"]
+    rows = [("axis", "value", "cells"), *((a, v, str(n)) for a, v, n in planned.counts)]
+    if planned.excluded:
+        rows += [("excluded", text, str(cells)) for text, cells in planned.excluded]
+        rows += [("excluded", "in all", str(planned.n_excluded))]
+    first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines += [f"{a:{first}}  {b:{second}}  {c:>{third}}" for a, b, c in rows]
+    return "\n".join(lines)
+
+
+def _axes(grid: Grid) -> list[tuple[Choice, ...]]:
+    return [grid.channels if axis == "channel" else getattr(grid, axis) for axis in ORDER]
+
+
+def _taker(grid: Grid, axes: list[tuple[Choice, ...]]) -> NDArray[np.int32]:
+    """Index of the first rule that takes each cell, -1 where none does; one dimension per axis."""
+    taker = np.full([len(axis) for axis in axes], -1, dtype=np.int32)
+    for index, rule in enumerate(grid.exclude):
+        values = dict(rule.values)
+        block = np.ix_(*[[i for i, choice in enumerate(choices) if choice in values.get(axis, choices)]
+                         for axis, choices in zip(ORDER, axes, strict=True)])
+        taker[block] = np.where(taker[block] < 0, index, taker[block])
+    return taker
+
+
+def _trial(grid: Grid, axes: list[tuple[Choice, ...]], point: tuple[int, ...]) -> Trial:
+    chosen = {axis: choices[i] for axis, choices, i in zip(ORDER, axes, point, strict=False)}
+    return Trial(grid.dataset, training=grid.training, split=grid.split, **chosen)
+
+
+def _packs(trials: tuple[Trial, ...], size: int) -> tuple[tuple[Trial, ...], ...]:
+    """Groups of at most `size` trials with one `pack_key`, as even as they can be."""
+    packs: list[tuple[Trial, ...]] = []
+    for _, members in groupby(trials, key=lambda trial: trial.pack_key):
+        group = tuple(members)
+        parts = -(-len(group) // size)
+        ends = [len(group) * i // parts for i in range(parts + 1)]
+        packs += [group[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return tuple(packs)
+
+
+def _counts(kept: NDArray[np.bool_],
+            axes: list[tuple[Choice, ...]]) -> tuple[tuple[str, str, int], ...]:
+    counts: list[tuple[str, str, int]] = []
+    for index, (axis, choices) in enumerate(zip(ORDER, axes, strict=True)):
+        cells = kept.sum(axis=tuple(i for i in range(len(ORDER)) if i != index))
+        counts += [(axis, _label(choice), int(n)) for choice, n in zip(choices, cells, strict=True)]
+    return tuple(counts)
+
+
+def _label(choice: Choice) -> str:
+    if isinstance(choice, Variant):
+        return choice.label
+    return f"{choice:g}" if isinstance(choice, float) else str(choice).lower()

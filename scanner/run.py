@@ -1,0 +1,275 @@
+"""What one worker does with a pack: load, fit, score, measure, write."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from scanner import store
+from scanner.datasets import open_dataset, read
+from scanner.errors import DataError, ResultError
+from scanner.metrics import measure
+from scanner.models import build_model
+from scanner.provenance import provenance
+from scanner.registry import SCORES, resolve
+from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
+from scanner.train import FitResult, State, fit
+from scanner.trial import Split, Trial, Variant
+
+SCORE_BATCH = 2048
+PAPER_TEST = {"1": 10_000, "2a": 5_868, "2b": 89_000, "3": 1_025_333}
+UNTRAINED = "untrained_"
+
+
+@dataclass(frozen=True)
+class ChannelData:
+    """One channel as a trial needs it: raw arrays, scaled inputs, and which event is which.
+
+    Attributes:
+        train: Background training inputs.
+        validation: Background validation inputs.
+        test: Background test inputs and each signal's, by process.
+        arrays: The same test events before scaling.
+        events: Row of every test event in its file, by process.
+        scaler: Fitted on the background training events alone.
+    """
+
+    train: Inputs
+    validation: Inputs
+    test: dict[str, Inputs]
+    arrays: dict[str, Arrays]
+    events: dict[str, np.ndarray]
+    scaler: Scaler
+
+
+def run_pack(
+    pack: Sequence[Trial],
+    results: Path,
+    data_root: Path | None = None,
+    device: str = "cpu",
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Train, score and write every trial of a pack; a failure is recorded with its class.
+
+    Returns:
+        Trial id -> `done`, `diverged` or the class of its failure.
+    """
+    torch.set_num_threads(1)
+    try:
+        return _run(pack, results, data_root, device, on_epoch)
+    except Exception as error:  # the worker's edge: whatever it was, the scan must hear of it
+        record = failure(error)
+        for trial in pack:
+            store.write_failure(results, trial, record)
+        return {trial.id: record["class"] for trial in pack}
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """Class, text and last own frame of an exception, as `failures/<id>.json` holds them."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if Path(f.filename).parent.as_posix().find("scanner") >= 0] or frames
+    where = f"{Path(own[-1].filename).name}:{own[-1].lineno} {own[-1].name}" if own else "unknown"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        kind = "out_of_memory"
+    elif isinstance(error, DataError):
+        kind = "data"
+    elif isinstance(error, ResultError):
+        kind = "storage"
+    else:
+        kind = "bug"
+    text = "".join(traceback.format_exception(error))
+    return {"class": kind, "exception": repr(error), "frame": where, "traceback": text}
+
+
+@lru_cache(maxsize=2)
+def load_channel(
+    dataset: str,
+    channel: str,
+    representation: Variant,
+    hlf: bool,
+    split: Split,
+    data_root: Path | None,
+    device: str,
+) -> ChannelData:
+    """Read, encode, split and scale one channel; labels decide nothing but the file names."""
+    opened = open_dataset(dataset, data_root)
+    background = encode(representation, read(opened, channel, "background"))
+    parts = split_indices(len(background.objects), split, channel)
+    train, validation, test = (_take(background, index) for index in parts)
+    scaler = fit_scaler(train, representation, hlf)
+    signals = {s: encode(representation, read(opened, channel, s)) for s in opened.channels[channel]}
+    arrays = {"background": test, **signals}
+    return ChannelData(
+        _inputs(scaler, train, device),
+        _inputs(scaler, validation, device),
+        {name: _inputs(scaler, a, device) for name, a in arrays.items()},
+        arrays,
+        {"background": parts[2]} | {s: np.arange(len(a.objects)) for s, a in signals.items()},
+        scaler,
+    )
+
+
+def split_indices(events: int, split: Split, channel: str) -> tuple[np.ndarray, ...]:
+    """Rows of the training, validation and test events: every event in exactly one, sorted.
+
+    Args:
+        events: Number of background events.
+        split: `test` is a fraction below 1, a number of events, or 0 for the published numbers of
+            arXiv:2110.08508, Table 1.
+        channel: Channel, for the published numbers.
+
+    Raises:
+        DataError: If a part would be empty.
+    """
+    wanted = PAPER_TEST[channel] if split.test == 0 else split.test
+    test = round(wanted * events) if wanted < 1 else int(wanted)
+    validation = round(split.validation * (events - test))
+    if min(test, validation, events - test - validation) < 1:
+        text = f"channel {channel}: {events} background events cannot give {test} for the test and"
+        raise DataError(f"{text} {validation} for validation; change `split` in the grid")
+    order = np.random.default_rng(split.seed).permutation(events)
+    cuts = np.split(order, [test, test + validation])
+    return np.sort(cuts[2]), np.sort(cuts[1]), np.sort(cuts[0])
+
+
+def score_inputs(
+    trial: Trial, state: State, inputs: Inputs, prefix: str = ""
+) -> dict[str, np.ndarray]:
+    """Every registered score of every event, from the posterior mean: float32, in event order."""
+    model = build_model(trial).to(inputs.objects).eval()
+    placed = {k: v.to(inputs.objects.device) for k, v in state.items()}
+    functions = {name: resolve(entry) for name, entry in SCORES.items()}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in functions}
+    with torch.no_grad():
+        for start in range(0, len(inputs.objects), SCORE_BATCH):
+            batch = Inputs(*(t[start : start + SCORE_BATCH] for t in inputs))
+            noise = batch.objects.new_zeros(len(batch.objects), model.latent)
+            outputs = functional_call(model, placed, (batch, noise))
+            for name, function in functions.items():
+                values = function(batch, outputs, trial.training)
+                parts[name].append(values.float().cpu().numpy())
+    return {prefix + name: np.concatenate(values) for name, values in parts.items()}
+
+
+def control_scores(data: ChannelData, process: str) -> dict[str, np.ndarray]:
+    """What no training gives: norm of the scaled event, HT, MET and multiplicity, float32."""
+    arrays, inputs = data.arrays[process], data.test[process]
+    return {
+        "norm": inputs.objects.flatten(1).norm(dim=1).float().cpu().numpy(),
+        "ht": arrays.hlf[:, 1].numpy(),
+        "met": arrays.hlf[:, 0].numpy(),
+        "multiplicity": arrays.multiplicity.sum(1).numpy(),
+    }
+
+
+def _run(
+    pack: Sequence[Trial],
+    results: Path,
+    data_root: Path | None,
+    device: str,
+    on_epoch: Callable[[int, int], None] | None,
+) -> dict[str, str]:
+    first = pack[0]
+    data = load_channel(
+        first.dataset, first.channel, first.representation, first.hlf, first.split, data_root, device
+    )
+    made = {"provenance": json.dumps(provenance(device))}
+    _write_controls(first, data, results, made)
+    outcome = {}
+    for result in fit(pack, data.train, data.validation, on_epoch):
+        _write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+        outcome[result.trial.id] = result.status
+    return outcome
+
+
+def _write_controls(
+    trial: Trial, data: ChannelData, results: Path, made: Mapping[str, str]
+) -> None:
+    name = store.control_name(trial)
+    path = results / "controls" / f"{name}.parquet"
+    if path.exists():
+        return
+    scores = {process: control_scores(data, process) for process in data.test}
+    metadata = {"trial": trial.to_json(), **made}
+    store.write_scores(results / "scores" / f"control-{name}.parquet", _columns(data, scores), metadata)
+    store.write_metrics(path, _rows(scores, {"status": "done"}, "control"), metadata)
+
+
+def _write_trial(
+    result: FitResult, data: ChannelData, results: Path, metadata: Mapping[str, str]
+) -> None:
+    trial = result.trial
+    scores = {
+        process: {
+            **score_inputs(trial, result.best, inputs),
+            **score_inputs(trial, result.initial, inputs, UNTRAINED),
+        }
+        for process, inputs in data.test.items()
+    }
+    history = result.history
+    shared = {
+        "status": result.status,
+        "epochs": len(history),
+        "best_epoch": result.best_epoch,
+        "validation_loss": _lowest([row["validation_loss"] for row in history]),
+        "parameters": sum(p.numel() for p in build_model(trial).parameters()),
+        "wall_s": sum(row["wall_s"] for row in history),
+    }
+    store.write_history(results, trial, history)
+    store.write_weights(results, trial, result.best, data.scaler.state(), metadata)
+    store.write_scores(results / "scores" / f"{trial.id}.parquet", _columns(data, scores), metadata)
+    rows = _rows(scores, shared, "trained")
+    store.write_metrics(results / "trials" / f"{trial.id}.parquet", rows, metadata)
+    store.clear_failure(results, trial)
+
+
+def _columns(
+    data: ChannelData, scores: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    names = list(scores["background"])
+    columns = {
+        "process": np.concatenate([np.full(len(data.events[p]), p) for p in scores]),
+        "event": np.concatenate([data.events[p] for p in scores]),
+    }
+    return columns | {n: np.concatenate([scores[p][n] for p in scores]) for n in names}
+
+
+def _rows(
+    scores: Mapping[str, Mapping[str, np.ndarray]], shared: Mapping[str, str | float], stage: str
+) -> list[dict[str, str | float | int]]:
+    """A row of metrics per (score, signal); a diverged trial has rows without numbers."""
+    rows: list[dict[str, str | float | int]] = []
+    background = scores["background"]
+    for signal in sorted(set(scores) - {"background"}):
+        for name, values in scores[signal].items():
+            untrained = name.startswith(UNTRAINED)
+            row = {**shared, "signal": signal, "score": name.removeprefix(UNTRAINED)}
+            row["stage"] = "untrained" if untrained else stage
+            if untrained or shared["status"] == "done":
+                row |= measure(background[name], values)
+            else:
+                row |= {"n_background": len(background[name]), "n_signal": len(values)}
+            rows.append(row)
+    return rows
+
+
+def _lowest(losses: list[float]) -> float:
+    finite = [loss for loss in losses if np.isfinite(loss)]
+    return min(finite) if finite else np.nan
+
+
+def _take(arrays: Arrays, index: np.ndarray) -> Arrays:
+    picked = torch.from_numpy(index)
+    return Arrays(*(tensor[picked] for tensor in arrays))
+
+
+def _inputs(scaler: Scaler, arrays: Arrays, device: str) -> Inputs:
+    return Inputs(*(tensor.to(device) for tensor in scaler.apply(arrays)))

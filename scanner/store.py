@@ -1,0 +1,292 @@
+"""The result folder: the only writer and the first reader of results.
+
+Every file is written under a temporary name beside its place, synced and renamed, so that a file
+that exists is complete. There is no record of what runs: a trial is done when its table exists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scanner.errors import ResultError
+from scanner.grid import Grid, parse
+from scanner.plan import plan
+from scanner.trial import Trial, from_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA_VERSION = "1"
+METRICS = pa.schema(
+    [
+        ("score", pa.string()),
+        ("stage", pa.string()),
+        ("signal", pa.string()),
+        ("status", pa.string()),
+        ("auc", pa.float64()),
+        ("eps_s_1e-2", pa.float64()),
+        ("eps_s_1e-3", pa.float64()),
+        ("eps_s_1e-4", pa.float64()),
+        ("n_background", pa.int64()),
+        ("n_signal", pa.int64()),
+        ("epochs", pa.int64()),
+        ("best_epoch", pa.int64()),
+        ("validation_loss", pa.float64()),
+        ("parameters", pa.int64()),
+        ("wall_s", pa.float64()),
+    ]
+)
+HISTORY = pa.schema(
+    [
+        ("epoch", pa.int64()),
+        ("loss", pa.float64()),
+        ("kl", pa.float64()),
+        ("validation_loss", pa.float64()),
+        ("wall_s", pa.float64()),
+    ]
+)
+Metadata = Mapping[str, str]
+Row = Mapping[str, str | float | int]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What `scan.json` holds: the grid as it was last launched, and the digest of its dataset."""
+
+    grid_path: str
+    grid_text: str
+    dataset: str
+    dataset_digest: str
+    provenance: Mapping[str, str]
+
+    def grid(self) -> Grid:
+        """The grid, parsed again from its text."""
+        return parse(self.grid_text, self.grid_path, dataset=self.dataset)
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a temporary name in the same folder, sync it, and rename it.
+
+    Raises:
+        ResultError: If the disk refuses (full, read-only, quota); nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ResultError(_refused(path, error)) from error
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise ResultError(_refused(path, error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically."""
+    write_atomic(path, lambda temporary: temporary.write_text(text))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet table atomically; float columns are stored byte by byte, which packs best."""
+    floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
+    words = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    write_atomic(
+        path,
+        lambda temporary: pq.write_table(
+            table, temporary, compression="zstd", use_dictionary=words or False,
+            column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats} or None,
+        ),
+    )  # fmt: skip
+
+
+def write_scan(results: Path, scan: Scan) -> None:
+    """Write `scan.json`."""
+    record = {
+        "schema": SCHEMA_VERSION,
+        "grid_path": scan.grid_path,
+        "grid": scan.grid_text,
+        "dataset": scan.dataset,
+        "dataset_digest": scan.dataset_digest,
+        "provenance": dict(scan.provenance),
+    }
+    write_text(results / "scan.json", json.dumps(record, indent=1) + "\n")
+
+
+def read_scan(results: Path) -> Scan:
+    """The scan of a result folder.
+
+    Raises:
+        ResultError: If the folder holds no readable `scan.json`.
+    """
+    path = results / "scan.json"
+    try:
+        raw = json.loads(path.read_text())
+        return Scan(raw["grid_path"], raw["grid"], raw["dataset"], raw["dataset_digest"],
+                    raw["provenance"])  # fmt: skip
+    except FileNotFoundError:
+        text = f"{results}: not a result folder (no scan.json); run `scanner launch GRID` first"
+        raise ResultError(text) from None
+    except (OSError, ValueError, KeyError) as error:
+        text = f"{path}: unreadable ({error}); run the same `scanner launch` again to rewrite it"
+        raise ResultError(text) from error
+
+
+def write_metrics(path: Path, rows: list[Row], metadata: Metadata) -> None:
+    """Write a table of metrics with its trial and provenance: the last file of a trial."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=METRICS)
+    write_table(path, _with(table, metadata))
+
+
+def write_history(results: Path, trial: Trial, rows: list[Row]) -> None:
+    """Write the losses per epoch."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=HISTORY)
+    write_table(results / "history" / f"{trial.id}.parquet", table)
+
+
+def write_weights(
+    results: Path,
+    trial: Trial,
+    state: Mapping[str, Tensor],
+    scaler: Mapping[str, Tensor],
+    metadata: Metadata,
+) -> None:
+    """Write weights and scaler: what it takes to score new events, readable as plain tensors."""
+    import torch
+
+    record = {"state": dict(state), "scaler": dict(scaler), "metadata": dict(metadata)}
+    path = results / "weights" / f"{trial.id}.pt"
+    write_atomic(path, lambda temporary: torch.save(record, temporary))
+
+
+def write_scores(path: Path, columns: Mapping[str, np.ndarray], metadata: Metadata) -> None:
+    """Write per-event scores.
+
+    Args:
+        path: Where.
+        columns: `process` (text), `event` (row in its file), then one float32 column per score.
+        metadata: Trial and provenance.
+    """
+    write_table(path, _with(pa.table(dict(columns)), metadata))
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Per-event scores of one trial or control."""
+    frame: pd.DataFrame = _read(path).to_pandas()
+    return frame
+
+
+def done(results: Path) -> set[str]:
+    """Ids of the trials whose table exists."""
+    return {path.stem for path in (results / "trials").glob("*.parquet")}
+
+
+def failures(results: Path) -> dict[str, dict[str, str]]:
+    """Trial id -> failure record, for the trials that failed and are not done."""
+    finished = done(results)
+    paths = sorted((results / "failures").glob("*.json"))
+    return {p.stem: json.loads(p.read_text()) for p in paths if p.stem not in finished}
+
+
+def write_failure(results: Path, trial: Trial, record: Mapping[str, str]) -> None:
+    """Write why a trial ended without a result."""
+    write_text(results / "failures" / f"{trial.id}.json", json.dumps(dict(record), indent=1) + "\n")
+
+
+def clear_failure(results: Path, trial: Trial) -> None:
+    """Remove the failure record of a trial that is now done."""
+    (results / "failures" / f"{trial.id}.json").unlink(missing_ok=True)
+
+
+def metrics(results: Path) -> pd.DataFrame:
+    """The tidy results table of a scan: a row per (trial or control, score, stage, signal).
+
+    Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows.
+    """
+    scan = read_scan(results)
+    grid = scan.grid()
+    planned = {trial.id: trial for trial in plan(grid).trials}
+    parts = [
+        _labelled(results, trial, grid.name)
+        for key, trial in planned.items()
+        if (results / "trials" / f"{key}.parquet").exists()
+    ]
+    parts += [_labelled_control(path, grid.name) for path in _controls(results, planned)]
+    if not parts:
+        text = f"{results}: no trial is done yet; run `scanner launch {scan.grid_path}`"
+        raise ResultError(text)
+    table = pd.concat(parts, ignore_index=True)
+    return table[table["score"].isin(grid.score) | (table["stage"] == "control")]
+
+
+def _labelled(results: Path, trial: Trial, scan: str) -> pd.DataFrame:
+    table = _read(results / "trials" / f"{trial.id}.parquet")
+    return _label(table, trial, scan, trial.model, trial.id)
+
+
+def _labelled_control(path: Path, scan: str) -> pd.DataFrame:
+    table = _read(path)
+    trial = from_json(table.schema.metadata[b"trial"].decode())
+    frame = _label(table, trial, scan, "control", path.stem)
+    return frame.assign(architecture="", flow="", hlf=False, beta=np.nan, seed=0)
+
+
+def _controls(results: Path, planned: Mapping[str, Trial]) -> list[Path]:
+    names = sorted({control_name(trial) for trial in planned.values()})
+    paths = [results / "controls" / f"{name}.parquet" for name in names]
+    return [path for path in paths if path.exists()]
+
+
+def control_name(trial: Trial) -> str:
+    """File stem of the controls that belong to a trial: its channel and representation."""
+    return f"{trial.channel}-{trial.representation.label}"
+
+
+def _label(table: pa.Table, trial: Trial, scan: str, model: str, name: str) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    provenance = json.loads(table.schema.metadata[b"provenance"])
+    return frame.assign(
+        trial=name, scan=scan, dataset=trial.dataset, channel=trial.channel,
+        representation=trial.representation.label, architecture=trial.architecture.label,
+        hlf=trial.hlf, beta=trial.beta, flow=trial.flow.label, seed=trial.seed, model=model,
+        commit=provenance["commit"], host=provenance["host"],
+    )  # fmt: skip
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        text = f"{path}: unreadable ({error}); delete the file and launch the scan again"
+        raise ResultError(text) from error
+    found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
+    if found != SCHEMA_VERSION:
+        text = f"{path}: written with schema {found}, this version reads {SCHEMA_VERSION}"
+        raise ResultError(f"{text}; delete the file and launch the scan again")
+    return table
+
+
+def _with(table: pa.Table, metadata: Metadata) -> pa.Table:
+    return table.replace_schema_metadata({"schema": SCHEMA_VERSION, **metadata})
+
+
+def _refused(path: Path, error: OSError) -> str:
+    return f"{path}: cannot be written ({error.strerror}); make room or choose --results DIR"

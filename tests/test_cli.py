@@ -1,0 +1,72 @@
+"""The terminal: exit codes, no traceback for a user's mistake, help for every command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from scanner.cli import cli
+
+WRONG = """\
+name: wrong
+dataset: nowhere
+channels: [3]
+grid:
+  architecture: [gnc_vae]
+  flow: [iaff]
+  sed: [0]
+"""
+
+
+def run(*arguments, cwd):
+    command = [sys.executable, "-m", "scanner", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_a_wrong_grid_shows_all_errors_and_exits_with_2(tmp_path):
+    (tmp_path / "wrong.yaml").write_text(WRONG)
+    made = run("launch", "wrong.yaml", cwd=tmp_path)
+    assert made.returncode == 2
+    assert "Traceback" not in made.stderr
+    lines = made.stderr.splitlines()
+    assert len(lines) >= 5
+    assert all(line.startswith("wrong.yaml:") for line in lines)
+    assert "gcn_vae" in made.stderr
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("launch", "none.yaml"),
+        ("launch",),
+        ("status", "none"),
+        ("report", "none"),
+        ("report",),
+        ("data", "import", "none"),
+        ("data", "inspect", "none"),
+        ("nonsense",),
+    ],
+)
+def test_a_mistake_is_one_message(arguments, tmp_path):
+    made = run(*arguments, cwd=tmp_path)
+    assert made.returncode == 2
+    assert made.stderr.strip()
+    assert "Traceback" not in made.stderr
+
+
+def commands(group, prefix=()):
+    for name, command in group.commands.items():
+        yield (*prefix, name)
+        if hasattr(command, "commands"):
+            yield from commands(command, (*prefix, name))
+
+
+@pytest.mark.parametrize("path", [(), *commands(cli)])
+def test_every_command_has_help(path):
+    made = CliRunner().invoke(cli, [*path, "--help"])
+    assert made.exit_code == 0
+    assert "Usage" in made.output

@@ -1,0 +1,148 @@
+"""What a worker writes: every event scored once, metrics that scikit-learn finds again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import make_trial
+from sklearn.metrics import roc_auc_score, roc_curve
+
+import scanner.run
+from scanner import store
+from scanner.datasets import open_dataset, read
+from scanner.errors import DataError
+from scanner.run import failure, run_pack, score_inputs, split_indices
+from scanner.trial import Split, from_json
+
+SCORES = ("reconstruction", "kl", "rz")
+
+
+@pytest.fixture(scope="module")
+def pack():
+    return [make_trial(seed=s, max_epochs=1, learning_rate=1e-3) for s in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def results(pack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    assert set(run_pack(pack, folder).values()) == {"done"}
+    return folder
+
+
+def recomputed(scores, name, signal):
+    """AUC and eps_S of one score with scikit-learn alone."""
+    picked = scores[scores["process"].isin(["background", signal])]
+    labels, values = picked["process"] == signal, picked[name]
+    fpr, tpr, _ = roc_curve(labels, values, drop_intermediate=False)
+    return [roc_auc_score(labels, values)] + [tpr[fpr <= eps].max() for eps in (1e-2, 1e-3, 1e-4)]
+
+
+def test_metrics_are_found_again_from_the_scores(results, pack):
+    columns = ["auc", "eps_s_1e-2", "eps_s_1e-3", "eps_s_1e-4"]
+    for trial in pack:
+        scores = store.read_scores(results / "scores" / f"{trial.id}.parquet")
+        table = pd.read_parquet(results / "trials" / f"{trial.id}.parquet")
+        assert {(s, t) for s in SCORES for t in ("trained", "untrained")} <= set(
+            zip(table["score"], table["stage"], strict=True)
+        )
+        for row in table[table["score"].isin(SCORES)].to_dict("records"):
+            name = row["score"] if row["stage"] == "trained" else f"untrained_{row['score']}"
+            expected = recomputed(scores, name, row["signal"])
+            np.testing.assert_allclose([row[c] for c in columns], expected, rtol=0, atol=1e-12)
+
+
+def test_every_test_event_is_scored_once_in_file_order(results, pack):
+    scores = store.read_scores(results / "scores" / f"{pack[0].id}.parquet")
+    sample = open_dataset("sample")
+    train, validation, test = split_indices(len(read(sample, "3", "background")), Split(), "3")
+    background = scores[scores["process"] == "background"]
+    assert background["event"].tolist() == test.tolist()
+    assert not set(test) & (set(train) | set(validation))
+    for signal in sample.channels["3"]:
+        rows = scores[scores["process"] == signal]
+        assert rows["event"].tolist() == list(range(len(read(sample, "3", signal))))
+
+
+def test_weights_give_the_scores_again(results, pack):
+    record = torch.load(results / "weights" / f"{pack[1].id}.pt", weights_only=True)
+    trial = from_json(record["metadata"]["trial"])
+    assert trial == pack[1]
+    data = scanner.run.load_channel(
+        "sample", "3", trial.representation, False, trial.split, None, "cpu"
+    )
+    signal = open_dataset("sample").channels["3"][0]
+    scores = store.read_scores(results / "scores" / f"{trial.id}.parquet")
+    again = score_inputs(trial, record["state"], data.test[signal])
+    for name in SCORES:
+        np.testing.assert_array_equal(scores.loc[scores["process"] == signal, name], again[name])
+
+
+def test_signals_do_not_touch_training(results, pack, monkeypatch, tmp_path):
+    monkeypatch.setattr(scanner.run, "read", lambda d, c, process: read(d, c, "background"))
+    scanner.run.load_channel.cache_clear()
+    run_pack(pack, tmp_path)
+    scanner.run.load_channel.cache_clear()
+    paths = [folder / "weights" / f"{pack[0].id}.pt" for folder in (results, tmp_path)]
+    one, other = (torch.load(path, weights_only=True) for path in paths)
+    for part in ("state", "scaler"):
+        assert all(torch.equal(one[part][k], other[part][k]) for k in one[part])
+
+
+def test_controls_are_written_beside_the_trials(results):
+    table = pd.read_parquet(results / "controls" / "3-all.parquet")
+    assert set(table["score"]) == {"norm", "ht", "met", "multiplicity"}
+    scores = store.read_scores(results / "scores" / "control-3-all.parquet")
+    signal = table["signal"][0]
+    for row in table[table["signal"] == signal].to_dict("records"):
+        assert abs(row["auc"] - recomputed(scores, row["score"], signal)[0]) < 1e-12
+
+
+def test_a_diverged_trial_is_a_result_without_numbers(tmp_path):
+    trial = make_trial(seed=0, max_epochs=1, learning_rate=1e30)
+    assert run_pack([trial], tmp_path) == {trial.id: "diverged"}
+    table = pd.read_parquet(tmp_path / "trials" / f"{trial.id}.parquet")
+    trained = table[table["stage"] == "trained"]
+    assert trained["auc"].isna().all()
+    assert (trained["status"] == "diverged").all()
+    assert (trained["n_background"] > 0).all()
+
+
+def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
+    trial = make_trial()
+    broken = replace(trial, dataset="nowhere")
+    assert run_pack([broken], tmp_path, tmp_path) == {broken.id: "data"}
+    record = json.loads((tmp_path / "failures" / f"{broken.id}.json").read_text())
+    assert record["class"] == "data"
+    assert "nowhere" in record["exception"]
+    assert failure(MemoryError())["class"] == "out_of_memory"
+    assert failure(torch.OutOfMemoryError())["class"] == "out_of_memory"
+    assert failure(KeyError("x"))["class"] == "bug"
+
+
+@pytest.mark.parametrize(
+    ("test", "sizes"), [(0.3, (665, 35, 300)), (100, (855, 45, 100)), (0.5, (475, 25, 500))]
+)
+def test_split_is_fixed_complete_and_disjoint(test, sizes):
+    parts = split_indices(1000, Split(test=test), "3")
+    assert tuple(map(len, parts)) == sizes
+    assert sorted(np.concatenate(parts)) == list(range(1000))
+    assert all((a == b).all() for a, b in zip(parts, split_indices(1000, Split(test=test), "3")))
+    other = split_indices(1000, Split(test=test, seed=1), "3")
+    assert set(parts[2]) != set(other[2])
+
+
+def test_the_published_split():
+    train, validation, test = split_indices(214_185, Split(test=0), "1")
+    assert len(test) == 10_000
+    assert len(validation) == round(0.05 * 204_185)
+    assert len(train) + len(validation) + len(test) == 214_185
+
+
+def test_a_split_that_leaves_nothing_is_refused():
+    with pytest.raises(DataError, match="change `split`"):
+        split_indices(100, Split(test=0), "3")

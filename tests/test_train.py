@@ -1,0 +1,131 @@
+"""A member of a pack trains as if it were alone, and as torch.optim.Adam would train it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import make_inputs, make_trial
+
+from scanner.losses import training_loss
+from scanner.registry import ARCHITECTURES, FLOWS
+from scanner.representations import Inputs
+from scanner.train import NOISE_STEPS, _batches, _start, fit, initial_model, stream
+
+EVENTS, VALIDATION = 400, 100
+
+
+def trained(pack, dtype=torch.float64):
+    train, validation = (make_inputs(pack[0], n, dtype, s) for n, s in ((EVENTS, 1), (VALIDATION, 2)))
+    return fit(pack, train, validation)
+
+
+def largest_difference(one, other):
+    assert one.keys() == other.keys()
+    return max((one[k].double() - other[k].double()).abs().max().item() for k in one)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("flow", FLOWS)
+def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
+    def member(seed, beta, rate):
+        return make_trial(
+            architecture, flow, seed=seed, beta=beta, learning_rate=rate, max_epochs=4
+        )
+
+    pack = [member(0, 0.5, 1e-3), member(1, 1.0, 1e-3), member(0, 1e-6, 1e-2)]
+    together = trained(pack)
+    (alone,) = trained(pack[1:2])
+    assert largest_difference(together[1].best, alone.best) < 1e-10
+    assert largest_difference(trained(pack[::-1])[0].best, together[2].best) < 1e-10
+    assert together[1].best_epoch == alone.best_epoch
+    assert largest_difference(alone.best, alone.initial) > 1e-4
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_single_precision_is_the_same_to_the_bit(architecture):
+    pack = [
+        make_trial(architecture, "planar", seed=s, learning_rate=1e-3, max_epochs=3) for s in (0, 1, 2)
+    ]
+    together, again = trained(pack, torch.float32), trained(pack, torch.float32)
+    (alone,) = trained(pack[2:], torch.float32)
+    assert largest_difference(together[2].best, again[2].best) == 0
+    assert largest_difference(together[2].best, alone.best) == 0
+
+
+def test_steps_are_those_of_torch_adam():
+    trial = make_trial(max_epochs=2, patience=9, learning_rate=3e-3)
+    train, validation = make_inputs(trial, EVENTS), make_inputs(trial, VALIDATION, seed=2)
+    (result,) = fit([trial], train, validation)
+    model = initial_model(trial, torch.float64)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    members = _start([trial], [model], validation)
+    beta, weight = (torch.tensor(v, dtype=torch.float64) for v in (0.5, 1.0))
+    for _ in range(2):
+        for index, noise in _batches(members, EVENTS, 32, model.latent):
+            batch = Inputs(*(t[index[0]] for t in train))
+            outputs = model(batch, noise[0].double())
+            loss = training_loss(
+                batch, outputs, beta=beta, hlf_weight=weight, training=trial.training
+            ).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert result.best_epoch == 2
+    assert largest_difference(result.best, model.state_dict()) < 1e-10
+
+
+def test_every_event_is_seen_in_every_epoch():
+    trial = make_trial()
+    members = _start([trial], [initial_model(trial)], make_inputs(trial, 3))
+    for _ in range(2):
+        batches = [index[0] for index, _ in _batches(members, 70, 32, 15)]
+        assert [len(b) for b in batches] == [32, 32, 32]
+        assert set(torch.cat(batches).tolist()) == set(range(70))
+
+
+def test_order_and_noise_differ_between_epochs_and_seeds():
+    trials = [make_trial(seed=0), make_trial(seed=1)]
+    members = _start(trials, [initial_model(t) for t in trials], make_inputs(trials[0], 3))
+    epochs = [list(_batches(members, 32 * (NOISE_STEPS + 1), 32, 15)) for _ in range(2)]
+    draws = [noise[k] for epoch in epochs for _, noise in epoch for k in range(2)]
+    assert len({tuple(d.flatten()[:4].tolist()) for d in draws}) == len(draws)
+    assert not torch.equal(epochs[0][0][0], epochs[1][0][0])
+    assert not torch.equal(epochs[0][0][0][0], epochs[0][0][0][1])
+
+
+def test_stopping_keeps_the_best_weights_and_frees_the_member():
+    pack = [
+        make_trial(seed=0, learning_rate=0.3, max_epochs=12, patience=2),
+        make_trial(seed=1, learning_rate=1e-4, max_epochs=12, patience=2),
+    ]
+    goes_on = []
+    train, validation = make_inputs(pack[0], EVENTS), make_inputs(pack[0], VALIDATION, seed=2)
+    results = fit(pack, train, validation, lambda epoch, members: goes_on.append(members))
+    stopped, steady = results
+    losses = [row["validation_loss"] for row in stopped.history]
+    assert stopped.best_epoch == losses.index(min(losses)) + 1
+    assert len(losses) == stopped.best_epoch + 2 < 12
+    assert len(steady.history) == 12
+    assert goes_on[len(losses) - 1] == 1
+    (alone,) = fit(pack[:1], train, validation)
+    assert largest_difference(alone.best, stopped.best) < 1e-10
+
+
+def test_divergence_ends_one_member_and_leaves_the_others():
+    pack = [make_trial(seed=0, learning_rate=1e200), make_trial(seed=1, learning_rate=1e-3)]
+    wild, tame = trained(pack)
+    assert wild.status == "diverged"
+    assert tame.status == "done"
+    assert all(math.isfinite(row["loss"]) for row in tame.history)
+    assert largest_difference(tame.best, trained(pack[1:])[0].best) < 1e-10
+
+
+def test_streams_depend_on_seed_and_purpose():
+    draws = {
+        torch.randn(2, generator=stream(seed, purpose)).sum().item()
+        for seed in (0, 1)
+        for purpose in ("order", "noise", "weights", "validation")
+    }
+    assert len(draws) == 8
