@@ -1,8 +1,8 @@
 """The ragged event table in memory: N events, M objects, GeV and radians.
 
-The objects of event i are the entries ``offsets[i]:offsets[i + 1]`` of the object columns, sorted by
-kind (in the order of `KINDS`) and by falling pT inside each kind. Arrow tables with `EVENT_SCHEMA`
-hold the same columns; reading and writing files is left to `scanner.datasets`.
+The objects of event i are ``offsets[i]:offsets[i + 1]`` of the object columns, sorted by kind (in
+the order of `KINDS`) and by falling pT inside each kind. Arrow tables with `EVENT_SCHEMA` hold the
+same columns; reading and writing files is left to `scanner.datasets`.
 """
 
 from __future__ import annotations
@@ -168,5 +168,6 @@ def _numpy(array: pa.Array) -> NDArray[Any]:
 
 def _words(column: pa.ChunkedArray) -> NDArray[np.object_]:
     encoded = _only(column)
-    words = np.array([*encoded.dictionary.to_pylist(), ""], dtype=object)
-    return words[:-1][np.asarray(encoded.indices)]
+    distinct: NDArray[np.object_] = np.array(encoded.dictionary.to_pylist(), object)
+    indices: Ints = np.asarray(encoded.indices)
+    return distinct[indices]

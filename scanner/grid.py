@@ -22,6 +22,7 @@ from scanner.schema import (
     nearest,
     settings_of,
     shown,
+    title,
 )
 from scanner.trial import AXES, Scalar, Split, Training, Variant, variant
 from scanner.yaml_text import Source, Value, Where, read, report
@@ -126,7 +127,7 @@ def _grid(source: Source, raw: Raw, datasets: Datasets | None) -> Grid | None:
     name, dataset = (_word(source, raw, key) for key in ("name", "dataset"))
     base = _base_settings(source, raw.get("settings", {}))
     channels = _channels(source, raw, _known_channels(source, dataset, datasets))
-    axes = _axes(source, raw.get("grid"), base)
+    axes = _axes(source, raw["grid"], base) if "grid" in raw else {}
     rules = _rules(source, raw.get("exclude", []), {**channels, **axes})
     training = check(source, ("training",), TrainingSection, raw.get("training", {}))
     split = check(source, ("split",), SplitSection, raw.get("split", {}))
@@ -142,13 +143,13 @@ def _grid(source: Source, raw: Raw, datasets: Datasets | None) -> Grid | None:
 
 
 def _word(source: Source, raw: Raw, key: str) -> str:
-    return str(check(source, (key,), SafeName, raw[key]) if raw.get(key) is not None else "")
+    return (check(source, (key,), SafeName, raw[key]) or "") if key in raw else ""
 
 
 def _known_channels(source: Source, dataset: str, datasets: Datasets | None) -> list[str] | None:
     if datasets is None or dataset in datasets:
         return None if datasets is None else sorted(datasets[dataset])
-    if dataset not in ("", "None"):
+    if dataset:
         report(source, ("dataset",), f"dataset: {dataset!r} is not imported"
                f"{nearest(dataset, sorted(datasets))}; see `scanner data list`, `... data import`")
     return None
@@ -163,7 +164,7 @@ def _channels(source: Source, raw: Raw, known: list[str] | None) -> Found:
         report(source, where, text)
         return None
 
-    if raw.get("channels") is None:
+    if "channels" not in raw:
         return {}
     return _axis(source, "channel", ("channels",), raw["channels"], item)
 
@@ -185,8 +186,6 @@ def _settings(source: Source, entry: Entry, where: Where,
 
 
 def _axes(source: Source, raw: Value, base: Base) -> Found:
-    if raw is None:
-        return {}
     if not isinstance(raw, dict):
         report(source, ("grid",), f"grid: must be a mapping of axes, not {shown(raw)}")
         return {}
@@ -215,14 +214,14 @@ def _axis(source: Source, axis: str, where: Where, raw: Value, item: Reader) -> 
     if isinstance(raw, list):
         pairs = [((*where, i), value) for i, value in enumerate(raw)]
     if not pairs:
-        report(source, where, f"{axis}: the list is empty; give at least one value")
+        report(source, where, f"{title(where)}: the list is empty; give at least one value")
     first: dict[Choice, Where] = {}
     for place, value in pairs:
         choice = item(place, value)
         if choice in first:
-            line, column = source.values[first[choice]]
+            mark = ":".join(map(str, source.values[first[choice]]))
             word = choice.label if isinstance(choice, Variant) else shown(choice)
-            report(source, place, f"{axis}: {word} is given twice, first at {line}:{column}")
+            report(source, place, f"{title(where)}: {word} is given twice, first at {mark}")
         elif choice is not None:
             first[choice] = place
     return {axis: tuple(first)} if len(source.problems) == before else {}
@@ -233,8 +232,10 @@ def _registered(source: Source, axis: str, registry: dict[str, Entry], where: Wh
     if isinstance(value, str) and value in registry:
         return value
     hint = "; for no flow write the word none" if axis == "flow" and value is None else ""
-    text = f"{axis}: {shown(value)} is not a {axis}{hint}{nearest(value, registry)}"
-    report(source, where, text, key=len(where) > 3)
+    article = "an" if axis[0] in "aeiou" else "a"
+    place = title(where[:2] if where[0] == "grid" else where)
+    text = f"{place}: {shown(value)} is not {article} {axis}{hint}{nearest(value, registry)}"
+    report(source, where, text, key=len(where) > 2 and where in source.keys)
     return None
 
 
@@ -280,9 +281,9 @@ def _matched(source: Source, where: Where, axis: str, wanted: list[Value],
              found: Found) -> tuple[Choice, ...]:
     registry = SCORES if axis == "score" else AXES.get(axis)
     before = len(source.problems)
-    for item in wanted if registry else []:
+    for i, item in enumerate(wanted if registry else []):
         name = item.partition("[")[0] if isinstance(item, str) else item
-        _registered(source, axis, registry or {}, (*where, axis), name)
+        _registered(source, axis, registry or {}, (*where, axis, i), name)
     chosen = tuple(choice for choice in found.get(axis, ())
                    if any(_same(choice, item) for item in wanted))
     if axis in found and not chosen and len(source.problems) == before:

@@ -28,7 +28,8 @@ def training_loss(
         hlf_weight: 0-d weight of the high-level features within the reconstruction.
         training: Names the loss and its distance.
     """
-    error = reconstruction_error(inputs, outputs, training) + hlf_weight * hlf_error(inputs, outputs)
+    error = reconstruction_error(inputs, outputs, training)
+    error = error + hlf_weight * hlf_error(inputs, outputs)
     if training.loss == "modified_elbo":
         return flow_kl(outputs) + error
     return beta * kl(outputs.mean, outputs.log_variance) + (1 - beta) * error
@@ -70,7 +71,7 @@ def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def flow_kl(outputs: Outputs) -> Tensor:
-    """(B,) ln q(z0|x) - ln N(zK; 0, 1) - ln |det|: the KL divergence of one sample after the flow."""
+    """(B,) ln q(z0|x) - ln N(zK; 0, 1) - ln |det|: one sample's KL divergence after the flow."""
     standard = (outputs.z0 - outputs.mean) * torch.exp(-outputs.log_variance / 2)
     log_q = -0.5 * (standard.square() + outputs.log_variance).sum(-1)
     log_p = -0.5 * outputs.zk.square().sum(-1)

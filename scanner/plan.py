@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from scanner.grid import Choice, Grid
 from scanner.trial import Trial, Variant
 
 ORDER = ("channel", "representation", "architecture", "hlf", "flow", "beta", "seed", "score")
+SHARED = ORDER.index("beta")  # axes before beta make the pack, as `Trial.pack_key` says
 AUTOMATIC_PACK = 16
+Choices: TypeAlias = list[tuple[Any, ...]]  # the values of every axis, in ORDER
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Plan:
 
     Attributes:
         name: The scan's folder.
-        trials: Every training, in the order of the grid file.
+        trials: Every training that has a cell; values in the grid file's order, seeds fastest.
         scores: The scores of each trial that are cells, in the same order.
         packs: The trials in groups that one process trains together.
         n_cells: Cells that are left after the exclude rules.
@@ -53,7 +56,7 @@ def plan(grid: Grid, automatic: int = AUTOMATIC_PACK) -> Plan:
     axes = _axes(grid)
     taker = _taker(grid, axes)
     kept = taker < 0
-    points = [tuple(point) for point in np.argwhere(kept.any(axis=-1))]
+    points = [tuple(point) for point in np.argwhere(kept.any(axis=-1)).tolist()]
     trials = tuple(_trial(grid, axes, point) for point in points)
     size = automatic if grid.resources.pack == "auto" else grid.resources.pack
     return Plan(
@@ -61,7 +64,7 @@ def plan(grid: Grid, automatic: int = AUTOMATIC_PACK) -> Plan:
         trials=trials,
         scores=tuple(tuple(s for s, left in zip(grid.score, kept[point], strict=True) if left)
                      for point in points),
-        packs=_packs(trials, int(size)),
+        packs=_packs(points, trials, int(size)),
         n_cells=int(kept.sum()),
         excluded=tuple((rule.text, int((taker == i).sum())) for i, rule in enumerate(grid.exclude)),
         counts=_counts(kept, axes),
@@ -82,39 +85,39 @@ def summary(planned: Plan) -> str:
     return "\n".join(lines)
 
 
-def _axes(grid: Grid) -> list[tuple[Choice, ...]]:
+def _axes(grid: Grid) -> Choices:
     return [grid.channels if axis == "channel" else getattr(grid, axis) for axis in ORDER]
 
 
-def _taker(grid: Grid, axes: list[tuple[Choice, ...]]) -> NDArray[np.int32]:
+def _taker(grid: Grid, axes: Choices) -> NDArray[np.int32]:
     """Index of the first rule that takes each cell, -1 where none does; one dimension per axis."""
     taker = np.full([len(axis) for axis in axes], -1, dtype=np.int32)
     for index, rule in enumerate(grid.exclude):
-        values = dict(rule.values)
-        block = np.ix_(*[[i for i, choice in enumerate(choices) if choice in values.get(axis, choices)]
+        hit = dict(rule.values)
+        block = np.ix_(*[[i for i, choice in enumerate(choices) if choice in hit.get(axis, choices)]
                          for axis, choices in zip(ORDER, axes, strict=True)])
         taker[block] = np.where(taker[block] < 0, index, taker[block])
     return taker
 
 
-def _trial(grid: Grid, axes: list[tuple[Choice, ...]], point: tuple[int, ...]) -> Trial:
+def _trial(grid: Grid, axes: Choices, point: tuple[int, ...]) -> Trial:
     chosen = {axis: choices[i] for axis, choices, i in zip(ORDER, axes, point, strict=False)}
     return Trial(grid.dataset, training=grid.training, split=grid.split, **chosen)
 
 
-def _packs(trials: tuple[Trial, ...], size: int) -> tuple[tuple[Trial, ...], ...]:
+def _packs(points: list[tuple[int, ...]], trials: tuple[Trial, ...],
+           size: int) -> tuple[tuple[Trial, ...], ...]:
     """Groups of at most `size` trials with one `pack_key`, as even as they can be."""
     packs: list[tuple[Trial, ...]] = []
-    for _, members in groupby(trials, key=lambda trial: trial.pack_key):
-        group = tuple(members)
+    for _, members in groupby(zip(points, trials, strict=True), key=lambda pair: pair[0][:SHARED]):
+        group = tuple(trial for _, trial in members)
         parts = -(-len(group) // size)
         ends = [len(group) * i // parts for i in range(parts + 1)]
-        packs += [group[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        packs += [group[a:b] for a, b in pairwise(ends)]
     return tuple(packs)
 
 
-def _counts(kept: NDArray[np.bool_],
-            axes: list[tuple[Choice, ...]]) -> tuple[tuple[str, str, int], ...]:
+def _counts(kept: NDArray[np.bool_], axes: Choices) -> tuple[tuple[str, str, int], ...]:
     counts: list[tuple[str, str, int]] = []
     for index, (axis, choices) in enumerate(zip(ORDER, axes, strict=True)):
         cells = kept.sum(axis=tuple(i for i in range(len(ORDER)) if i != index))

@@ -39,23 +39,63 @@ REPRESENTATIONS = {
     "all_mult": Entry("scanner.representations.padded:all_objects_mult", "all + multiplicities"),
     "truncated": Entry("scanner.representations.padded:truncated", "4 jets, 3 of each other type"),
     "truncated_mult": Entry("scanner.representations.padded:truncated_mult", "truncated + mult."),
+    "physics": Entry("scanner.representations.physics:physics", "ln E, ln pT, sin, cos, one-hot"),
 }
 
 ARCHITECTURES = {
-    "conv_vae": Entry("scanner.models.conv_vae:ConvVAE", "convolutions over the object list"),
-    "gcn_vae": Entry("scanner.models.gcn_vae:GCNVAE", "graph convolutions on the complete graph"),
+    "conv_vae": Entry(
+        "scanner.models.conv_vae:ConvVAE",
+        "convolutions over the object list",
+        settings={"padding": ("same", "valid")},
+    ),
+    "gcn_vae": Entry(
+        "scanner.models.gcn_vae:GCNVAE",
+        "graph convolutions on the complete graph",
+        settings={"preset": ("paper", "complete"), "hidden": 0},
+    ),
 }
 
 FLOWS = {
     "none": Entry("scanner.flows.none:Identity", "no flow"),
-    "planar": Entry("scanner.flows.planar:Planar", "planar flow"),
-    "sylvester_householder": Entry("scanner.flows.sylvester:Householder", "Sylvester, Householder"),
+    "planar": Entry("scanner.flows.planar:Planar", "planar flow", {"flows": 6, "amortised": True}),
+    "sylvester_orthogonal": Entry(
+        "scanner.flows.sylvester:orthogonal",
+        "Sylvester, orthonormal vectors",
+        {"flows": 6, "vectors": 8, "amortised": True},
+    ),
+    "sylvester_householder": Entry(
+        "scanner.flows.sylvester:householder",
+        "Sylvester, Householder reflections",
+        {"flows": 6, "reflections": 8, "amortised": True},
+    ),
+    "sylvester_triangular": Entry(
+        "scanner.flows.sylvester:triangular",
+        "Sylvester, alternating order",
+        {"flows": 6, "amortised": True},
+    ),
+    "iaf": Entry(
+        "scanner.flows.iaf:InverseAutoregressive",
+        "inverse autoregressive flow",
+        {"flows": 4, "hidden": 330, "form": ("affine", "gate"), "amortised": True},
+    ),
+    "convolutional": Entry(
+        "scanner.flows.convolutional:Convolutional",
+        "blocks of dilated convolutions",
+        {"flows": 4, "kernel": 7},
+    ),
+    "nsf_ar": Entry(
+        "scanner.flows.nsf_ar:NeuralSpline",
+        "autoregressive neural spline flow",
+        {"flows": 4, "bins": 64, "tail_bound": 3.0, "hidden": 64},
+    ),
 }
 
 SCORES = {
     "reconstruction": Entry("scanner.scores:reconstruction", "Chamfer distance L_C per event"),
     "kl": Entry("scanner.scores:kl", "KL divergence of the posterior from N(0, 1)"),
     "rz": Entry("scanner.scores:rz", "sum of (mu_i / sigma_i)^2"),
+    "elbo": Entry("scanner.scores:elbo", "L_C + KL, the negative ELBO"),
+    "latent_norm": Entry("scanner.scores:latent_norm", "squared length of z after the flow"),
 }
 
 

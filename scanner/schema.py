@@ -38,6 +38,10 @@ def _not_bool(value: Value) -> Value:
     return value
 
 
+def _plain_zero(value: float) -> float:
+    return value + 0.0  # -0.0 would give another id than 0.0
+
+
 def _whole_above_one(value: float) -> float:
     if value > 1 and value != int(value):
         raise PydanticCustomError("gpus", "a fraction up to 1 or a whole number")
@@ -58,12 +62,13 @@ def _pack(value: Value) -> Value:
 
 def _rising(value: tuple[float, float]) -> tuple[float, float]:
     if not value[0] < value[1]:
-        raise PydanticCustomError("bounds", "two rising numbers [low, high]")
+        raise PydanticCustomError("bounds", "two numbers [low, high], low below high")
     return value
 
 
 Flag = Annotated[bool, Strict()]
-Real = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
+Real = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False),
+                 AfterValidator(_plain_zero)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Positive = Annotated[Real, Field(gt=0)]
 NotNegative = Annotated[Real, Field(ge=0)]
@@ -71,6 +76,8 @@ Count = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 Beta = Annotated[Real, Field(ge=0, le=1)]
 SafeName = Annotated[str, Field(pattern=SAFE_NAME)]
+SPOKEN_FLAGS = {"yes": "true", "on": "true", "true": "true",
+                "no": "false", "off": "false", "false": "false"}
 SETTING_TYPES: dict[type, Any] = {bool: Flag, int: Whole, float: Real, str: str}
 
 
@@ -165,7 +172,7 @@ def nearest(word: object, allowed: Iterable[str]) -> str:
     """The end of a sentence about a wrong word: what was meant, perhaps, and what is allowed."""
     words = [str(item) for item in allowed]
     lower = {item.lower(): item for item in words}
-    close = get_close_matches(str(word).lower(), list(lower), n=1, cutoff=0.6)
+    close = get_close_matches(str(word or "").lower(), list(lower), n=1, cutoff=0.6)
     meant = f"; did you mean {lower[close[0]]!r}?" if close else ""
     return f"{meant} ({', '.join(words) or 'there is none'})"
 
@@ -176,9 +183,9 @@ def check(source: Source, where: Where, kind: Any, value: Value) -> Any:  # noqa
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         for fault in error.errors():
-            path = (*where, *fault["loc"])
-            text = _explain(path, fault, _fields(kind, fault["loc"]))
-            report(source, path, text, key=fault["type"] == "extra_forbidden")
+            path, unknown = (*where, *fault["loc"]), fault["type"] == "extra_forbidden"
+            text = _explain(path, fault, _fields(kind, fault["loc"]) if unknown else [])
+            report(source, path, text, key=unknown or fault["type"] == "missing")
     return None
 
 
@@ -187,11 +194,11 @@ def check_keys(source: Source, where: Where, value: dict[str, Value], *,
     """Report the unknown and the missing keys of a mapping."""
     for key in value:
         if key not in allowed:
-            text = f"{_title((*where, key))}: unknown key{nearest(key, allowed)}"
+            text = f"{title((*where, key))}: unknown key{nearest(key, allowed)}"
             report(source, (*where, key), text, key=True)
     for key in required:
         if key not in value:
-            report(source, where, f"{_title((*where, key))}: this key is missing", key=True)
+            report(source, (*where, key), f"{title((*where, key))}: this key is missing", key=True)
 
 
 def shown(value: object) -> str:
@@ -199,11 +206,14 @@ def shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return str(value).lower() if isinstance(value, bool) else repr(value)[:80]
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _title(where: Where) -> str:
+def title(where: Where) -> str:
+    """The keys that lead to a place, joined by dots; `grid` is left out."""
     words = [part for part in where if isinstance(part, str)]
     return ".".join(words[1:] if words[0] == "grid" and len(words) > 1 else words)
 
@@ -216,14 +226,14 @@ def _fields(kind: Any, loc: Where) -> list[str]:  # noqa: ANN401
 
 
 def _explain(path: Where, fault: ErrorDetails, fields: list[str]) -> str:
-    kind, value, title = fault["type"], fault["input"], _title(path)
+    kind, value, place = fault["type"], fault["input"], title(path)
     if kind == "extra_forbidden":
-        return f"{title}: unknown key{nearest(path[-1], fields)}"
-    if kind == "missing":
-        return f"{title}: this key is missing"
+        return f"{place}: unknown key{nearest(path[-1], fields)}"
+    if kind == "missing" and isinstance(path[-1], str):
+        return f"{place}: this key is missing"
     if kind == "literal_error":
-        return f"{title}: {shown(value)} is not allowed{nearest(value, _literals(fault))}"
-    return f"{title}: must be {_must(fault)}, not {shown(value)}{_hint(kind, value)}"
+        return f"{place}: {shown(value)} is not allowed{nearest(value, _literals(fault))}"
+    return f"{place}: must be {_must(fault)}, not {shown(value)}{_hint(kind, value)}"
 
 
 def _literals(fault: ErrorDetails) -> list[str]:
@@ -243,6 +253,7 @@ def _must(fault: ErrorDetails) -> str:
         "finite_number": "a finite number",
         "model_type": "a mapping (key: value)",
         "tuple_type": "two numbers [low, high]",
+        "missing": "two numbers [low, high]",
         "too_long": "two numbers [low, high]",
         "greater_than": f"above {bound.get('gt')}",
         "greater_than_equal": f"at least {bound.get('ge')}",
@@ -254,6 +265,5 @@ def _must(fault: ErrorDetails) -> str:
 def _hint(kind: str, value: object) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f"; write it in quotes: \"{shown(value)}\""
-    if kind == "bool_type" and str(value).lower() in ("yes", "no", "on", "off"):
-        return f"; write {'true' if str(value).lower() in ('yes', 'on') else 'false'}"
-    return ""
+    meant = SPOKEN_FLAGS.get(str(value).lower()) if isinstance(value, str) else None
+    return f"; write plain {meant}" if kind == "bool_type" and meant else ""

@@ -22,6 +22,7 @@ Mark: TypeAlias = tuple[int, int]
 
 HINTS = {
     "'\\t'": "indent with blanks, never with a tab",
+    "could not find expected ':'": "a key has lost its colon",
     "mapping values are not allowed": "a colon too many, or indented otherwise than the line above",
     "cannot start any token": "put the value in quotes",
     "quoted scalar": "a quote is not closed",
@@ -66,24 +67,18 @@ def read(text: str) -> Source:
 
 
 def report(source: Source, where: Where, text: str, *, key: bool = False) -> None:
-    """Add a problem at the value (or the key) of a path, or at the nearest place around it."""
-    line, column = (source.keys if key else source.values).get(where) or _around(source, where)
+    """Add a problem at the value (or the key) of a path, or of the nearest one around it."""
+    maps = (source.keys, source.values) if key else (source.values, source.keys)
+    places = (marks.get(where[:end]) for end in range(len(where), -1, -1) for marks in maps)
+    line, column = next(filter(None, places), (1, 1))
     source.problems.append(Problem(line, column, text))
-
-
-def _around(source: Source, where: Where) -> Mark:
-    for end in range(len(where), -1, -1):
-        mark = source.keys.get(where[:end]) or source.values.get(where[:end])
-        if mark:
-            return mark
-    return (1, 1)
 
 
 def _syntax(text: str, error: YAMLError) -> Problem:
     if isinstance(error, ReaderError):
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        return Problem(line, column, f"not YAML: the character {error.character!r} is not allowed")
+        return Problem(line, column, "not YAML: a control character; delete it")
     if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
         return Problem(1, 1, f"not YAML: {error}")
     what = " ".join(filter(None, (error.context, error.problem)))
@@ -95,7 +90,8 @@ def _syntax(text: str, error: YAMLError) -> Problem:
 
 
 def _build(source: Source, where: Where, node: Node) -> Value:
-    source.values[where] = _mark(node)
+    nothing = isinstance(node, ScalarNode) and node.value == "" and node.style is None
+    source.values[where] = source.keys.get(where, _mark(node)) if nothing else _mark(node)
     if isinstance(node, MappingNode):
         return {name: _build(source, (*where, name), value)
                 for name, value in _items(source, where, node).items()}

@@ -13,7 +13,7 @@ from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
 from scanner.train import NOISE_STEPS, _batches, _start, fit, initial_model, stream
 
-EVENTS, VALIDATION = 400, 100
+EVENTS, VALIDATION = 48, 20
 
 
 def trained(pack, dtype=torch.float64):
@@ -31,14 +31,14 @@ def largest_difference(one, other):
 def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
     def member(seed, beta, rate):
         return make_trial(
-            architecture, flow, seed=seed, beta=beta, learning_rate=rate, max_epochs=4
+            architecture, flow, "truncated", seed=seed, beta=beta, learning_rate=rate, max_epochs=4,
+            batch_size=8,
         )
 
     pack = [member(0, 0.5, 1e-3), member(1, 1.0, 1e-3), member(0, 1e-6, 1e-2)]
     together = trained(pack)
     (alone,) = trained(pack[1:2])
     assert largest_difference(together[1].best, alone.best) < 1e-10
-    assert largest_difference(trained(pack[::-1])[0].best, together[2].best) < 1e-10
     assert together[1].best_epoch == alone.best_epoch
     assert largest_difference(alone.best, alone.initial) > 1e-4
 
@@ -46,7 +46,8 @@ def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_single_precision_is_the_same_to_the_bit(architecture):
     pack = [
-        make_trial(architecture, "planar", seed=s, learning_rate=1e-3, max_epochs=3) for s in (0, 1, 2)
+        make_trial(architecture, "planar", seed=s, learning_rate=1e-3, max_epochs=3, batch_size=8)
+        for s in (0, 1, 2)
     ]
     together, again = trained(pack, torch.float32), trained(pack, torch.float32)
     (alone,) = trained(pack[2:], torch.float32)
@@ -54,8 +55,14 @@ def test_single_precision_is_the_same_to_the_bit(architecture):
     assert largest_difference(together[2].best, alone.best) == 0
 
 
+def test_the_order_of_a_pack_does_not_matter():
+    pack = [make_trial(seed=s, beta=b, max_epochs=2) for s, b in ((0, 0.5), (1, 1.0), (0, 1e-6))]
+    for one, other in zip(trained(pack), trained(pack[::-1])[::-1], strict=True):
+        assert largest_difference(one.best, other.best) < 1e-10
+
+
 def test_steps_are_those_of_torch_adam():
-    trial = make_trial(max_epochs=2, patience=9, learning_rate=3e-3)
+    trial = make_trial(max_epochs=2, patience=9, learning_rate=3e-3, batch_size=8)
     train, validation = make_inputs(trial, EVENTS), make_inputs(trial, VALIDATION, seed=2)
     (result,) = fit([trial], train, validation)
     model = initial_model(trial, torch.float64)
@@ -63,7 +70,7 @@ def test_steps_are_those_of_torch_adam():
     members = _start([trial], [model], validation)
     beta, weight = (torch.tensor(v, dtype=torch.float64) for v in (0.5, 1.0))
     for _ in range(2):
-        for index, noise in _batches(members, EVENTS, 32, model.latent):
+        for index, noise in _batches(members, EVENTS, 8, model.latent):
             batch = Inputs(*(t[index[0]] for t in train))
             outputs = model(batch, noise[0].double())
             loss = training_loss(

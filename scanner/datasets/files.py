@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from scanner.datasets.published import CHANNELS
 from scanner.errors import DataError
-from scanner.events import OBJECT_COLUMNS, SCHEMA_VERSION, Events, from_table
+from scanner.events import SCHEMA_VERSION, Events, from_table
 
 INDEX = "dataset.json"
 SAMPLE = Path(__file__).parent / "sample"
@@ -123,10 +123,10 @@ def sha256(path: Path) -> str:
 
 def parquet_options() -> dict[str, Any]:
     """Compression of the event table: words by dictionary, floats byte-split, then zstd."""
-    floats = [name for name in OBJECT_COLUMNS if name != "kind"]
-    split = ["met", "met_phi", *(f"object_{name}.list.element" for name in ["e", *floats[1:]])]
-    return {"compression": "zstd", "use_dictionary": ["process", "event_id", "weight"],
-            "column_encoding": dict.fromkeys(split, "BYTE_STREAM_SPLIT")}
+    lists = [f"object_{name}.list.element" for name in ("e", "pt", "eta", "phi")]
+    return {"compression": "zstd", "write_statistics": False,
+            "use_dictionary": ["process", "event_id", "weight"],
+            "column_encoding": dict.fromkeys(["met", "met_phi", *lists], "BYTE_STREAM_SPLIT")}
 
 
 def write_index(folder: Path, source: str, files: dict[str, dict[str, Any]]) -> None:

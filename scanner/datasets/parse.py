@@ -8,6 +8,7 @@ matrix of tokens with five columns, and its separators alone decide whether it i
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,12 +38,10 @@ class Block(NamedTuple):
     Attributes:
         first_line: Number of the first line, from 1.
         text: The lines; only the last line of a file can lack its line end.
-        position: Bytes of the file read so far (compressed bytes of a ``.gz``).
     """
 
     first_line: int
     text: bytes
-    position: int
 
 
 def blocks(path: Path) -> Iterator[Block]:
@@ -58,15 +57,16 @@ def blocks(path: Path) -> Iterator[Block]:
             while piece := stream.read1(BLOCK_BYTES):
                 pending += piece
                 if len(pending) >= BLOCK_BYTES:
-                    block = Block(line, _cut(pending, path, line), raw.tell())
-                    yield block
-                    line += block.text.count(b"\n")
+                    rest = _rest(pending, path, line)
+                    yield Block(line, bytes(pending))
+                    line += _line_ends(pending)
+                    pending = rest
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            line += pending.count(b"\n")
+            line += _line_ends(pending)
             raise DataError(f"{path}:{line}: the gzip stream is damaged or ends early ({error}); "
                             "fetch the file again. Nothing was imported") from error
     if pending:
-        yield Block(line, bytes(pending), path.stat().st_size)
+        yield Block(line, bytes(pending))
 
 
 def parse(text: bytes) -> Events:
@@ -79,20 +79,22 @@ def parse(text: bytes) -> Events:
     """
     if not text.isascii():
         text.decode()
-    stops, header = _layout(text)
+    if not text.endswith(b"\n"):
+        raise ValueError("no line end")
+    stops, ends = _separators(text)
+    if len(ends) != _line_ends(text):  # the last `;` of a line is optional
+        text = re.sub(rb"(?<!;)\n", b";\n", text)
+        stops, ends = _separators(text)
+    header = _layout(text, stops, ends)
     values, words = _tokens(text, stops, header)
-    objects = values[~header, 1:]
-    kind = pc.index_in(words.take(pa.array(np.flatnonzero(~header) * 5)), _CODE_WORDS)
-    if kind.null_count:
-        raise ValueError("unknown object code")
+    rows, objects = np.flatnonzero(header), values[~header, 1:].T
     weight, met, met_phi = values[header, 2:].T
-    energy, pt, eta, phi = objects.T
-    rows = np.flatnonzero(header)
-    offsets = np.append(rows, len(header)) - np.arange(len(rows) + 1)
     return sort_objects(Events(
         _words(words, rows * 5 + 1), _words(words, rows * 5), _weight(weight),
-        _magnitude(met), _single(met_phi), offsets, _CODE_NUMBERS[np.asarray(kind)],
-        _magnitude(energy), _magnitude(pt), _single(eta), _single(phi)))
+        _magnitude(met), _single(met_phi),
+        np.append(rows, len(header)) - np.arange(len(rows) + 1),
+        _kinds(words, np.flatnonzero(~header) * 5),
+        *(_magnitude(column) for column in objects[:2]), *map(_single, objects[2:])))
 
 
 def bad_lines(lines: list[bytes], first: int = 0) -> Iterator[int]:
@@ -128,53 +130,75 @@ def diagnose(line: bytes) -> str:
     return next(filter(None, faults), "the line cannot be read as an event")
 
 
-def _cut(pending: bytearray, path: Path, line: int) -> bytes:
-    """The whole lines of `pending`, which keeps the rest."""
+def _line_ends(text: bytes | bytearray) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == LINE_FEED))
+
+
+def _rest(pending: bytearray, path: Path, line: int) -> bytearray:
+    """What follows the last line end of `pending`, which loses it."""
     cut = pending.rfind(b"\n") + 1
     if not cut:
         raise DataError(f"{path}:{line}: no line end in {len(pending)} bytes; this is not a file "
                         f"of events ({HEADER};{OBJECT};...). Nothing was imported")
-    text = bytes(pending[:cut])
-    del pending[:cut]
-    return text
+    rest = pending[cut:]
+    del pending[cut:]
+    return rest
 
 
-def _layout(text: bytes) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Token boundaries in the text without separators (T + 1,); which rows are headers (T / 5,)."""
+def _separators(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Place of every separator (T,), and which of them end a line (N,)."""
     characters = np.frombuffer(text, np.uint8)
-    places = np.flatnonzero((characters == COMMA) | (characters == SEMICOLON)
-                            | (characters == LINE_FEED))
-    separators, stops = characters[places], places - np.arange(len(places))
-    trailing = (separators[:-1] == SEMICOLON) & (separators[1:] == LINE_FEED) & (
-        stops[:-1] == stops[1:])
-    kept = np.append(~trailing, True)
-    separators, stops = separators[kept], np.append(0, stops[kept]).astype(np.int32)
-    if not text.endswith(b"\n") or len(separators) % 5:
-        raise ValueError("token count")
-    rows = separators.reshape(-1, 5)
-    header = np.roll(rows[:, 4] == LINE_FEED, 1)
-    if (rows[header] != SEMICOLON).any() or (rows[~header, :4] != COMMA).any() or (
-            rows[:, 4] == COMMA).any():
-        raise ValueError("token layout")
-    return stops, header
+    stops = np.flatnonzero((characters == COMMA) | (characters == SEMICOLON))
+    return stops, np.flatnonzero(characters[stops + 1] == LINE_FEED)
 
 
-def _tokens(text: bytes, stops: NDArray[np.int32], header: NDArray[np.bool_]
+def _layout(text: bytes, stops: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each row of five tokens is a header (T / 5,); the others are objects."""
+    if (ends % 5 != 4).any():
+        raise ValueError("number of tokens")
+    header = np.zeros(len(stops) // 5, bool)
+    header[0] = True
+    header[ends[:-1] // 5 + 1] = True
+    comma = (np.frombuffer(text, np.uint8)[stops] == COMMA).reshape(-1, 5)
+    if (comma[:, :4] == header[:, None]).any() or comma[:, 4].any() or header[ends // 5].any():
+        raise ValueError("order of separators")
+    return header
+
+
+def _tokens(text: bytes, stops: NDArray[np.int64], header: NDArray[np.bool_]
             ) -> tuple[NDArray[np.float64], pa.Array]:
-    """Every number as (T / 5, 5) float64, undefined where the token is a word; tokens as text."""
-    number = np.ones((len(header), 5), bool)
-    number[:, 0] = False
-    number[header, 1] = False
-    tight = [pa.py_buffer(stops), pa.py_buffer(text.translate(None, b",;\n"))]
+    """Numbers as (T / 5, 5) float64, undefined where the token is a word, and all text (2 T,).
+
+    Tokens and separators alternate in the text, so that Arrow reads it in place.
+    """
+    bounds = np.zeros(2 * len(stops) + 1, np.int32)
+    bounds[1::2] = stops
+    bounds[2::2] = stops + 1
+    bounds[10 * np.flatnonzero(header)[1:]] += 1  # the line feed
+    number = np.zeros((len(header), 5, 2), bool)
+    number[:, 1:, 0] = True
+    number[header, 1, 0] = False
     valid = pa.py_buffer(np.packbits(number, bitorder="little"))
-    words = pa.StringArray.from_buffers(number.size, *tight)
-    numbers = pa.StringArray.from_buffers(number.size, *tight, valid).cast(pa.float64())
-    return np.frombuffer(numbers.buffers()[1], np.float64, number.size).reshape(-1, 5), words
+    buffers = [pa.py_buffer(bounds), pa.py_buffer(text)]
+    words = pa.StringArray.from_buffers(number.size, *buffers)
+    numbers = pa.StringArray.from_buffers(number.size, *buffers, valid).cast(pa.float64())
+    values = np.frombuffer(numbers.buffers()[1], np.float64, number.size)
+    return values.reshape(-1, 5, 2)[:, :, 0], words
 
 
-def _words(tokens: pa.Array, index: NDArray[np.int64]) -> NDArray[np.object_]:
-    encoded = tokens.take(pa.array(index)).dictionary_encode()
-    return np.array(encoded.dictionary.to_pylist(), object)[np.asarray(encoded.indices)]
+def _words(words: pa.Array, tokens: NDArray[np.int64]) -> NDArray[np.object_]:
+    encoded = words.take(pa.array(2 * tokens)).dictionary_encode()
+    distinct: NDArray[np.object_] = np.array(encoded.dictionary.to_pylist(), object)
+    indices: NDArray[np.int32] = np.asarray(encoded.indices)
+    return distinct[indices]
+
+
+def _kinds(words: pa.Array, tokens: NDArray[np.int64]) -> NDArray[np.int8]:
+    known = pc.index_in(words.take(pa.array(2 * tokens)), _CODE_WORDS)
+    if known.null_count:
+        raise ValueError("unknown object code")
+    numbers: NDArray[np.int32] = np.asarray(known)
+    return _CODE_NUMBERS[numbers]
 
 
 def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -221,7 +245,7 @@ def _number_fault(name: str, token: str) -> str:
         value = pa.scalar(token).cast(pa.float64()).as_py()
     except pa.ArrowInvalid:
         return f"{name} is {token!r}, not a number"
-    if not abs(value) <= np.finfo(np.float32).max:
+    if not abs(value) <= float(np.finfo(np.float32).max):
         return f"{name} is {token}, not a finite number"
     if value < 0 and name.startswith(("MET", "E ", "pT")) and name != "METphi":
         return f"{name} is {token}, below zero"

@@ -29,7 +29,7 @@ def build_flow(variant: Variant, dim: int, context: int) -> nn.Module:
     for key, value in settings.items():
         if type(value) is int and value < 1:
             raise ScannerError(
-                f"flow {variant.name}: {key} is {value}; it must be at least 1; correct it in the grid"
+                f"flow {variant.name}: {key} is {value}, less than 1; correct it in the grid"
             )
     flow: nn.Module = resolve(FLOWS[variant.name])(dim, context, **settings)
     return flow

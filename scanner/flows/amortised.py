@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 NEAR_ZERO = 1e-2
 TINY = 1e-6
+SOFTPLUS_ONE = 0.5413248546129181  # softplus of it is 1
 
 
 class Free(nn.Module):

@@ -7,21 +7,25 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BISECTIONS = 80
+BISECTIONS = 60
 
 
-def bisect(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Root between `low` and `high` of a function that rises, element by element."""
+def solve_tanh(scale: Tensor, slope: Tensor, shift: Tensor, target: Tensor) -> Tensor:
+    """The x with x + scale tanh(slope x + shift) = target, by bisection, element by element.
+
+    There is one, for scale times slope is above -1.
+    """
+    low, high = target - scale.abs(), target + scale.abs()
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        below = function(middle) < 0
+        below = middle + scale * torch.tanh(slope * middle + shift) < target
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     return (low + high) / 2
 
 
-def autoregressive_inverse(undo: Callable[[Tensor], Tensor], dim: int, start: Tensor) -> Tensor:
-    """Fixed point of a map whose output i needs inputs below i only: exact after `dim` passes."""
-    z = start
-    for _ in range(dim):
+def solve_autoregressive(undo: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:
+    """Fixed point of `undo`, whose output i needs inputs below i only: exact after D passes."""
+    z = target
+    for _ in range(target.shape[-1]):
         z = undo(z)
     return z

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from scanner.flows.amortised import parameters, safe_log
-from scanner.flows.inverse import bisect
+from scanner.flows.amortised import SOFTPLUS_ONE, parameters, safe_log
+from scanner.flows.inverse import solve_tanh
 
-SOFTPLUS_ONE = 0.5413248546129181  # softplus of it is 1
 LEAST_NORM = 1e-12
 
 
@@ -48,21 +47,15 @@ class Planar(nn.Module):
         """Vectors that `forward` maps to z, by bisection of w.z."""
         u, w, b, along = self._constrained(context)
         for k in reversed(range(self.shape[0])):
-            target, slope, shift = (w[:, k] * z).sum(-1), along[:, k] - 1, b[:, k]
-
-            def excess(
-                x: Tensor, target: Tensor = target, slope: Tensor = slope, shift: Tensor = shift
-            ) -> Tensor:
-                return x + slope * torch.tanh(x + shift) - target
-
-            inner = bisect(excess, target - slope.abs(), target + slope.abs())
+            target, shift = (w[:, k] * z).sum(-1), b[:, k]
+            inner = solve_tanh(along[:, k] - 1, torch.ones_like(shift), shift, target)
             z = z - u[:, k] * torch.tanh(inner + shift).unsqueeze(-1)
         return z
 
     def _constrained(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Constrained u and w, each (., K, D), then b and 1 + u.w > 0, each (., K)."""
-        u = self.u(context).unflatten(-1, self.shape)
-        w = self.w(context).unflatten(-1, self.shape)
+        u = self.u(context).reshape(-1, *self.shape)
+        w = self.w(context).reshape(-1, *self.shape)
         x = (u * w).sum(-1)
         along = softplus(x + SOFTPLUS_ONE)
         norm = w.square().sum(-1).clamp(min=LEAST_NORM)

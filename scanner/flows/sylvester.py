@@ -7,19 +7,19 @@ ln|det| = sum_i ln(1 + tanh'_i r1_ii r2_ii). The three kinds differ in Q alone.
 from __future__ import annotations
 
 from itertools import repeat
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from scanner.errors import ScannerError
 from scanner.flows.amortised import parameters, safe_log
-from scanner.flows.inverse import bisect
+from scanner.flows.inverse import solve_tanh
+from scanner.flows.order import alternate
 from scanner.flows.sylvester_basis import HouseholderBasis, QRBasis
 
 
-def orthogonal(
-    dim: int, context: int, *, flows: int, vectors: int, amortised: bool
-) -> Sylvester:
+def orthogonal(dim: int, context: int, *, flows: int, vectors: int, amortised: bool) -> Sylvester:
     """Sylvester flows in the span of `vectors` orthonormal vectors.
 
     Raises:
@@ -47,6 +47,20 @@ def triangular(dim: int, context: int, *, flows: int, amortised: bool) -> Sylves
     return Sylvester(context, flows, dim, None, amortised)
 
 
+class Triangle(NamedTuple):
+    """An upper triangular matrix for each event: above its diagonal (., M, M), and that (., M)."""
+
+    strict: Tensor
+    diagonal: Tensor
+
+    def times(self, vector: Tensor) -> Tensor:
+        """The matrix times a vector (., M)."""
+        return _times(self.strict, vector) + self.diagonal * vector
+
+
+Layer = tuple[Tensor | None, Triangle, Triangle, Tensor]
+
+
 class Sylvester(nn.Module):
     """A stack of Sylvester flows that starts near the identity, for R1 starts near zero.
 
@@ -72,39 +86,37 @@ class Sylvester(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Mapped vectors (B, D) and ln|det| (B,)."""
-        r1, r2, product, shift = self._triangular(context)
+        layers = self._layers(context)
         gates = []
-        layers = zip(r1.unbind(1), r2.unbind(1), shift.unbind(1), self._bases(context), strict=True)
-        for k, (r1_k, r2_k, shift_k, q) in enumerate(layers):
-            gates.append(torch.tanh(_times(r2_k, _project(q, z, k)) + shift_k))
-            z = z + _lift(q, _times(r1_k, gates[-1]), k)
-        slope = 1 - torch.stack(gates, 1).square()
-        return z, safe_log(1 + slope * product).sum((-2, -1))
+        for k, (q, r1, r2, shift) in enumerate(layers):
+            gates.append(torch.tanh(r2.times(_project(q, z, k)) + shift))
+            z = z + _lift(q, r1.times(gates[-1]), k)
+        products = torch.stack([r1.diagonal * r2.diagonal for _, r1, r2, _ in layers], 1)
+        slopes = 1 - torch.stack(gates, 1).square()
+        return z, safe_log(1 + slopes * products).sum((-2, -1))
 
     def inverse(self, z: Tensor, context: Tensor) -> Tensor:
         """Vectors that `forward` maps to z, by back-substitution inside the span of Q."""
-        r1, r2, _, shift = self._triangular(context)
-        bases = self._bases(context)
-        for k in reversed(range(self.flows)):
-            target = _project(bases[k], z, k)
-            gate = _solve(r1[:, k], r2[:, k], shift[:, k], target)
-            z = z - _lift(bases[k], _times(r1[:, k], gate), k)
+        for k, (q, r1, r2, shift) in reversed(list(enumerate(self._layers(context)))):
+            gate = _solve(r1, r2, shift, _project(q, z, k))
+            z = z - _lift(q, r1.times(gate), k)
         return z
 
-    def _triangular(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """R1 and R2, each (., K, M, M), the product of their diagonals and b, each (., K, M)."""
-        shape = (self.flows, self.width)
-        both = self.triangles(context).unflatten(-1, (*shape, self.width))
-        diagonal1 = torch.tanh(self.diagonal1(context)).unflatten(-1, shape)
-        diagonal2 = torch.tanh(self.diagonal2(context)).unflatten(-1, shape)
-        r1 = torch.triu(both, 1) + torch.diag_embed(diagonal1)
-        r2 = torch.triu(both.mT, 1) + torch.diag_embed(diagonal2)
-        return r1, r2, diagonal1 * diagonal2, self.shift(context).unflatten(-1, shape)
-
-    def _bases(self, context: Tensor) -> list[Tensor] | list[None]:
-        if self.basis is None:
-            return list(repeat(None, self.flows))
-        return list(self.basis(context).unbind(1))
+    def _layers(self, context: Tensor) -> list[Layer]:
+        """Q, R1, R2 and b of every flow; the first dimension is the event, or 1."""
+        shape = (-1, self.flows, self.width)
+        both = self.triangles(context).reshape(*shape, self.width)
+        diagonal1 = torch.tanh(self.diagonal1(context)).reshape(shape)
+        diagonal2 = torch.tanh(self.diagonal2(context)).reshape(shape)
+        return list(
+            zip(
+                self.basis(context).unbind(1) if self.basis else repeat(None, self.flows),
+                map(Triangle, torch.triu(both, 1).unbind(1), diagonal1.unbind(1)),
+                map(Triangle, torch.tril(both, -1).mT.unbind(1), diagonal2.unbind(1)),
+                self.shift(context).reshape(shape).unbind(1),
+                strict=True,
+            )
+        )
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -114,35 +126,20 @@ def _times(matrix: Tensor, vector: Tensor) -> Tensor:
 
 def _project(q: Tensor | None, z: Tensor, k: int) -> Tensor:
     """Q^T z in flow k."""
-    if q is None:
-        return z.flip(-1) if k % 2 else z
-    return (q * z.unsqueeze(-1)).sum(-2)
+    return alternate(z, k) if q is None else _times(q.mT, z)
 
 
 def _lift(q: Tensor | None, y: Tensor, k: int) -> Tensor:
     """Q y in flow k."""
-    if q is None:
-        return y.flip(-1) if k % 2 else y
-    return _times(q, y)
+    return alternate(y, k) if q is None else _times(q, y)
 
 
-def _solve(r1: Tensor, r2: Tensor, shift: Tensor, target: Tensor) -> Tensor:
+def _solve(r1: Triangle, r2: Triangle, shift: Tensor, target: Tensor) -> Tensor:
     """Gates tanh(R2 y + b) of the y with y + R1 tanh(R2 y + b) = target, the last one first."""
     y, gate = torch.zeros_like(target), torch.zeros_like(target)
     for i in reversed(range(target.shape[-1])):
-        offset = (r2[..., i, :] * y).sum(-1) + shift[..., i]
-        rest = target[..., i] - (r1[..., i, :] * gate).sum(-1)
-        scale1, scale2 = r1[..., i, i], r2[..., i, i]
-
-        def excess(
-            x: Tensor,
-            offset: Tensor = offset,
-            rest: Tensor = rest,
-            scale1: Tensor = scale1,
-            scale2: Tensor = scale2,
-        ) -> Tensor:
-            return x + scale1 * torch.tanh(scale2 * x + offset) - rest
-
-        y[..., i] = bisect(excess, rest - scale1.abs(), rest + scale1.abs())
-        gate[..., i] = torch.tanh(scale2 * y[..., i] + offset)
+        offset = (r2.strict[..., i, :] * y).sum(-1) + shift[..., i]
+        rest = target[..., i] - (r1.strict[..., i, :] * gate).sum(-1)
+        y[..., i] = solve_tanh(r1.diagonal[..., i], r2.diagonal[..., i], offset, rest)
+        gate[..., i] = torch.tanh(r2.diagonal[..., i] * y[..., i] + offset)
     return gate

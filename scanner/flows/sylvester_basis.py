@@ -20,7 +20,7 @@ class QRBasis(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """Matrices with orthonormal columns, (., K, D, M)."""
-        return orthonormal(self.seed(context).unflatten(-1, self.shape))
+        return orthonormal(self.seed(context).reshape(-1, *self.shape))
 
 
 class HouseholderBasis(nn.Module):
@@ -35,7 +35,7 @@ class HouseholderBasis(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """Orthogonal matrices, (., K, D, D)."""
-        return reflections(self.vectors(context).unflatten(-1, self.shape))
+        return reflections(self.vectors(context).reshape(-1, *self.shape))
 
 
 def orthonormal(seed: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def reflections(vectors: Tensor) -> Tensor:
     """
     gram = vectors.mT @ vectors
     half = gram.diagonal(dim1=-2, dim2=-1).clamp(min=LEAST_NORM) / 2
-    solved = torch.linalg.solve_triangular(
+    solved: Tensor = torch.linalg.solve_triangular(
         torch.triu(gram, 1) + torch.diag_embed(half), vectors.mT, upper=True
     )
     identity = torch.eye(vectors.shape[-2], dtype=vectors.dtype, device=vectors.device)

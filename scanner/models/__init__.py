@@ -1,7 +1,8 @@
 """Architectures: variational autoencoders with a flow between sampling and decoder.
 
-A model is called as ``model(inputs, noise)`` and returns `Outputs`; it is deterministic given weights
-and noise, and works under `torch.func.functional_call` and `torch.vmap` with stacked weights.
+A model is called as ``model(inputs, noise)`` and returns `Outputs`; it is deterministic given
+weights and noise, and works under `torch.func.functional_call` and `torch.vmap` with stacked
+weights and buffers. It feeds the flow with the vector that feeds its posterior heads.
 """
 
 from __future__ import annotations

@@ -14,6 +14,16 @@ LATENT = 15
 LOG_VARIANCE_BOUND = 5.0
 
 
+class Sampled(NamedTuple):
+    """The first five entries of `Outputs`."""
+
+    mean: Tensor
+    log_variance: Tensor
+    z0: Tensor
+    zk: Tensor
+    log_det: Tensor
+
+
 class Outputs(NamedTuple):
     """What a model makes of B events; D is the latent dimension.
 
@@ -47,13 +57,13 @@ class Latent(nn.Module):
         self.log_variance = nn.Linear(width, LATENT)
         self.flow = build_flow(flow, LATENT, width)
 
-    def forward(self, encoded: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """mean, ln sigma^2, z0, zK and log-determinant; zero noise gives z0 = mean."""
+    def forward(self, encoded: Tensor, noise: Tensor) -> Sampled:
+        """The posterior and its sample with `noise` (B, D), before and after the flow."""
         mean = self.mean(encoded)
         log_variance = soft_clamp(self.log_variance(encoded))
         z0 = mean + noise * torch.exp(log_variance / 2)
         zk, log_det = self.flow(z0, encoded)
-        return mean, log_variance, z0, zk, log_det
+        return Sampled(mean, log_variance, z0, zk, log_det)
 
 
 def soft_clamp(value: Tensor) -> Tensor:

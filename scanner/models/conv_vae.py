@@ -2,88 +2,79 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
-from scanner.models.common import LATENT, Latent, Outputs
+from scanner.models.common import LATENT, Latent, Outputs, Sampled
+from scanner.models.convolution import Convolution, Deconvolution
+from scanner.models.normalization import BatchNorm
 from scanner.representations import Inputs, Shape
 from scanner.trial import Variant
 
-CHANNELS = (32, 16, 8)
-ROWS = (3, 5, 7)
-COLUMNS = 4
+WIDTHS = (1, 32, 16, 8)
+KERNELS = ((3, 4), (5, 1), (7, 1))
 HIDDEN = 20
 
 
 class ConvVAE(nn.Module):
     """A VAE of three convolutions over the rows of the kinematic columns, and its mirror image.
 
-    The object type is not seen. The 20-vector before the posterior heads feeds the flow. The encoder,
-    with its batch norm over the joined vector, is the same for every flow.
+    The object type is not seen. The 20-vector before the posterior heads feeds the flow. The
+    encoder, with its batch norm over the joined vector, is the same for every flow.
 
     Args:
         shape: Sizes of the inputs.
         flow: The flow between sampling and decoder.
-        padding: `same` keeps the table's size, as the paper has it; `valid` shrinks it, as its code.
+        padding: `same` keeps the size of the table, as the paper has it; `valid` shrinks it, as
+            the paper's public code does.
     """
 
     latent = LATENT
 
     def __init__(self, shape: Shape, flow: Variant, padding: str) -> None:
         super().__init__()
-        self.kinematic, self.same = shape.kinematic, padding == "same"
+        self.kinematic, same = shape.kinematic, padding == "same"
         rows, columns = shape.slots, shape.kinematic
-        if not self.same:
-            rows, columns = rows - sum(ROWS) + len(ROWS), columns - COLUMNS + 1
-        self.image = (CHANNELS[-1], rows, columns)
-        self.flat = CHANNELS[-1] * rows * columns
+        if not same:
+            rows -= sum(kernel[0] - 1 for kernel in KERNELS)
+            columns -= sum(kernel[1] - 1 for kernel in KERNELS)
+        self.image = (rows, columns, WIDTHS[-1])
+        self.flat = rows * columns * WIDTHS[-1]
         joined, dense = self.flat + shape.extra + shape.hlf, self.flat + shape.hlf
-        self.convolutions = _convolutions(self.same)
-        self.hidden = nn.Sequential(nn.BatchNorm1d(joined), *_dense(joined, HIDDEN), nn.ReLU())
+        self.convolutions = _convolutions(same)
+        self.hidden = nn.Sequential(BatchNorm(joined), *_dense(joined, HIDDEN), nn.ReLU())
         self.posterior = Latent(HIDDEN, flow)
         self.expand = nn.Sequential(*_dense(LATENT, HIDDEN), nn.ReLU(), *_dense(HIDDEN, dense))
-        self.deconvolutions = _deconvolutions(self.same)
+        self.deconvolutions = _deconvolutions(same)
 
     def forward(self, inputs: Inputs, noise: Tensor) -> Outputs:
         """Encode, sample with `noise` (B, D), and reconstruct the kinematic columns."""
-        table = inputs.objects[..., : self.kinematic].unsqueeze(-3)
+        table = inputs.objects[..., : self.kinematic].unsqueeze(-1)
         features = self.convolutions(table).flatten(-3)
         encoded = self.hidden(torch.cat([features, inputs.extra, inputs.hlf], dim=-1))
-        mean, log_variance, z0, zk, log_det = self.posterior(encoded, noise)
-        dense = self.expand(zk)
-        features = torch.relu(dense[..., : self.flat]).unflatten(-1, self.image)
-        objects = self.deconvolutions(features).squeeze(-3)
-        if self.same:
-            objects = objects[..., 1 : 1 + self.kinematic]
-        return Outputs(mean, log_variance, z0, zk, log_det, objects, dense[..., self.flat :])
+        sampled: Sampled = self.posterior(encoded, noise)
+        dense = self.expand(sampled.zk)
+        image = torch.unflatten(torch.relu(dense[..., : self.flat]), -1, self.image)
+        objects = self.deconvolutions(image).squeeze(-1)
+        return Outputs(*sampled, objects, dense[..., self.flat :])
 
 
 def _convolutions(same: bool) -> nn.Sequential:
-    """The encoder's layers; an even kernel is padded by one column less on the left."""
-    kernels = [(rows, COLUMNS if k == 0 else 1) for k, rows in enumerate(ROWS)]
-    layers: list[nn.Module] = [nn.ZeroPad2d((1, 2, 0, 0))] if same else []
-    for k, width in enumerate(CHANNELS):
-        before = CHANNELS[k - 1] if k else 1
-        convolution = nn.Conv2d(before, width, kernels[k], padding=_rows_padding(ROWS[k], same))
-        layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
+    layers: list[nn.Module] = []
+    for (before, after), kernel in zip(pairwise(WIDTHS), KERNELS, strict=True):
+        layers += [Convolution(before, after, kernel, same), BatchNorm(after), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
 def _deconvolutions(same: bool) -> nn.Sequential:
-    """The mirror image of the encoder's layers; the last one is linear and not yet cropped."""
+    """The mirror image of the encoder's layers; the last one is linear."""
     layers: list[nn.Module] = []
-    for k in (2, 1):
-        kernel, padding = (ROWS[k], 1), _rows_padding(ROWS[k], same)
-        convolution = nn.ConvTranspose2d(CHANNELS[k], CHANNELS[k - 1], kernel, padding=padding)
-        layers += [convolution, nn.BatchNorm2d(CHANNELS[k - 1]), nn.ReLU()]
-    padding = _rows_padding(ROWS[0], same)
-    layers.append(nn.ConvTranspose2d(CHANNELS[0], 1, (ROWS[0], COLUMNS), padding=padding))
-    return nn.Sequential(*layers)
-
-
-def _rows_padding(rows: int, same: bool) -> tuple[int, int]:
-    return (rows // 2 if same else 0, 0)
+    for (before, after), kernel in zip(pairwise(WIDTHS[::-1]), KERNELS[::-1], strict=True):
+        layers += [Deconvolution(before, after, kernel, same), BatchNorm(after), nn.ReLU()]
+    return nn.Sequential(*layers[:-2])
 
 
 def _dense(before: int, after: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Linear(before, after), nn.BatchNorm1d(after)
+    return nn.Linear(before, after), BatchNorm(after)

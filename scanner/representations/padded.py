@@ -1,7 +1,7 @@
 """Zero-padded object lists, one block of rows per kind (arXiv:2110.08508, section 3).
 
-Blocks stand in the order jets, b-jets, mu+, mu-, e+, e-, photons, each by falling pT; the columns are
-E, pT, eta, phi and the type code 1..7, 0 for padding.
+Blocks stand in the order jets, b-jets, mu+, mu-, e+, e-, photons, each by falling pT; the columns
+are E, pT, eta, phi and the type code 1..7, 0 for padding.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ def pad(events: Events, slots: tuple[int, ...]) -> Arrays:
     keep = rank < np.array([0, *slots])[kind]
     first = np.concatenate([[0, 0], np.cumsum(slots)[:-1]])
     row = (event * rows + first[kind] + rank)[keep]
-    columns = (events.energy, events.pt, events.eta, events.phi, events.kind)
     objects = np.zeros((total * rows, 5), np.float32)
-    for column, values in enumerate(columns):
-        objects[row, column] = values[keep]
+    for column, name in enumerate(("energy", "pt", "eta", "phi", "kind")):
+        objects[row, column] = getattr(events, name)[keep]
     mask = np.zeros(total * rows, np.bool_)
     mask[row] = True
     high_level = np.stack([events.met, ht(events), meff(events)], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Object lists in the variables of the field: logarithms, angles without a seam, MET as an object."""
+"""Object lists with logarithms, angles without a seam, one-hot types, and MET as an object."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ MET_CODE = 8
 def physics() -> Layout:
     """40 rows (39 objects, MET): ln E, ln pT, eta, sin phi, cos phi and a one-hot type.
 
-    The scaler sees real objects only, has one mean and sigma per kinematic column, and leaves padding
-    and type alone.
+    The scaler sees real objects only, has one mean and sigma per kinematic column, and leaves
+    padding and type alone.
     """
     return Layout(
-        ALL_OBJECTS, multiplicity=False, features=features, kinematic=5, types=8, added=1, masked=True
+        ALL_OBJECTS,
+        multiplicity=False,
+        features=features,
+        kinematic=5,
+        types=8,
+        added=1,
+        masked=True,
     )
 
 

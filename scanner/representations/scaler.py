@@ -88,9 +88,10 @@ def fit(arrays: Arrays, layout: Layout, hlf: bool) -> Scaler:
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and sigma over the first axis, summed in double precision; sigma 1 for constants."""
     mean, square = torch.zeros(2, *rows.shape[1:], dtype=torch.float64)
-    for part in rows.split(CHUNK):
+    parts = torch.split(rows, CHUNK)
+    for part in parts:
         mean = mean + part.double().sum(0) / len(rows)
-    for part in rows.split(CHUNK):
+    for part in parts:
         square = square + (part.double() - mean).square().sum(0) / len(rows)
     sigma = square.sqrt()
     sigma = torch.where(sigma <= CONSTANT * mean.abs(), 1.0, sigma)

@@ -1,0 +1,188 @@
+"""What a report says beside its rankings: coverage, controls, and rows that deserve doubt.
+
+`results` is the tidy table of `store.metrics` with one more column, `name`: what a ranking ranks.
+`table` is in challenge format. Nothing here drops or repairs a row.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+
+from scanner.metrics import EPS_B
+from scanner.ranking import COLUMNS, MERITS, RANKINGS
+
+FEW_EVENTS = 10
+MEASURES = {"auc": "AUC"} | {f"eps_s_{word}": word for word in EPS_B}
+PAIR = ["channel", "signal"]
+
+
+def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
+    """Challenge format: per model and pair the median over the seeds that have numbers."""
+    done = results[results["auc"].notna()]
+    combined = done.groupby(["name", *PAIR])[list(MEASURES)].median().reset_index()
+    names = {"name": "Model", "channel": "Chan", "signal": "Signal"}
+    return combined.rename(columns=MEASURES | names)[COLUMNS]
+
+
+def coverage(cells: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The planned cells, each with its status: done, diverged or missing.
+
+    Args:
+        cells: Columns trial, name, channel, seed, score; one row per planned cell.
+        results: Rows of trained networks.
+    """
+    found = results.groupby(["trial", "score"])["status"].agg(
+        lambda words: "done" if (words == "done").all() else "diverged"
+    )
+    out = cells.join(found, on=["trial", "score"])
+    return out.assign(status=out["status"].fillna("missing"))
+
+
+def small_backgrounds(results: pd.DataFrame) -> pd.DataFrame:
+    """Where fewer than ten background events pass a cut: channel, merit, n_background, passing."""
+    columns = ["channel", "merit", "n_background", "passing"]
+    if results.empty:
+        return pd.DataFrame(columns=columns)
+    counts = results.groupby("channel")["n_background"].min()
+    rows = [(channel, merit, int(n), round(n * eps_b, 6))
+            for channel, n in counts.items() for merit, eps_b in EPS_B.items()
+            if round(n * eps_b, 6) < FEW_EVENTS]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def control_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Challenge format of everything untrained: single variables, and the networks before training.
+
+    A single variable is called by its score, with the representation where there are several; an
+    untrained network by `untrained` and the name of its model.
+    """
+    rows = results[results["stage"] != "trained"]
+    single = rows["stage"] == "control"
+    several = rows.loc[single, "representation"].nunique() > 1
+    names = rows["score"] + (" (" + rows["representation"] + ")" if several else "")
+    return combine_seeds(rows.assign(name=names.where(single, "untrained " + rows["name"])))
+
+
+def against_controls(
+    table: pd.DataFrame, ranked: pd.DataFrame, controls: pd.DataFrame
+) -> pd.DataFrame:
+    """AUC per pair: the first model of every method, and every control.
+
+    Args:
+        table: The ranked models, challenge format.
+        ranked: Rows of `ranking.rank` of one convention.
+        controls: What `control_rows` returned.
+
+    Returns:
+        A row per pair that has controls: channel, signal, one column per method (its first model
+        by AUC over all pairs), `highest` (of all ranked models) and its `model`, the single
+        variables, `untrained` (the highest of the untrained networks), `beats_all`.
+    """
+    models = _wide(table)
+    others = _wide(controls).reindex(index=models.index).dropna(how="all")
+    models = models.loc[others.index]
+    networks = others.columns.str.startswith("untrained ")
+    out = pd.DataFrame({m: models[name] for m, name in first_models(ranked).items()})
+    out = out.assign(highest=models.max(axis=1), model=models.idxmax(axis=1))
+    out = pd.concat([out, others.loc[:, ~networks]], axis=1)
+    out["untrained"] = others.loc[:, networks].max(axis=1)
+    out["beats_all"] = out["highest"] > others.max(axis=1)
+    return out.reset_index(names=PAIR)
+
+
+def first_models(ranked: pd.DataFrame) -> dict[str, str]:
+    """Method -> its first model by AUC over all pairs; of several at place 1 the first by name."""
+    rows = ranked.query("channel == 'All' and merit == 'AUC'")
+    return {method: str(rows.loc[rows["method"] == method, "model"].iloc[0]) for method in RANKINGS}
+
+
+def control_summary(
+    table: pd.DataFrame, ranked: pd.DataFrame, controls: pd.DataFrame
+) -> pd.DataFrame:
+    """On how many pairs the first model of each method beats the controls.
+
+    Its controls are the single variables and its own network before training.
+
+    Returns:
+        Columns method, model, beats_all ("k of N").
+    """
+    models, others = _wide(table), _wide(controls)
+    rows = []
+    for method, name in first_models(ranked).items():
+        networks = others.columns.str.startswith("untrained ")
+        rivals = others.loc[:, ~networks | (others.columns == f"untrained {name}")].max(axis=1)
+        both = models[name].index.intersection(rivals.dropna().index)
+        wins = int((models.loc[both, name] > rivals[both]).sum())
+        rows.append((RANKINGS[method].title, name, f"{wins} of {len(both)}"))
+    return pd.DataFrame(rows, columns=["method", "model", "beats_all"])
+
+
+def control_sentences(compared: pd.DataFrame) -> list[str]:
+    """One sentence per pair of `against_controls`: do the trained models beat every control?"""
+    known = {*PAIR, *RANKINGS, "highest", "model", "beats_all"}
+    names = [name for name in compared.columns if name not in known]
+    lines = []
+    for row in compared.to_dict("records"):
+        present = {name: row[name] for name in names if row[name] == row[name]}
+        strongest = max(present, key=lambda name: present[name])
+        verdict = "beats every control" if row["beats_all"] else "does not beat every control"
+        lines.append(
+            f"{row['channel']}/{row['signal']}: the highest AUC of a trained model, "
+            f"{row['highest']:.4f} ({row['model']}), {verdict}; the strongest control is "
+            f"{strongest} with {present[strongest]:.4f}."
+        )
+    return lines
+
+
+def flags(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows and models that deserve doubt: columns flag, found, of, examples.
+
+    The tests: eps_S equal at two cuts; an AUC below eps_S (1 - eps_B), which no ROC curve has;
+    eps_S that rises while eps_B falls; AUC below 0.5; zeros; values rounded to 0.01; models that
+    are equal in every number.
+    """
+    name = table["Model"] + " on " + table["Chan"] + "/" + table["Signal"]
+    cuts = list(EPS_B)
+    equal = {(a, b): (table[a] == table[b]) & (table[b] > 0)
+             for a, b in pairwise(cuts)}  # fmt: skip
+    tests = {f"saturated: eps_S the same at {a} and {b}": same for (a, b), same in equal.items()}
+    tests["impossible: AUC < eps_S (1 - eps_B)"] = pd.concat(
+        [table["AUC"] < table[c] * (1 - e) - 1e-12 for c, e in EPS_B.items()], axis=1
+    ).any(axis=1)
+    tests["not monotone: eps_S rises while eps_B falls"] = (
+        table[cuts].diff(axis=1).gt(0).any(axis=1)
+    )
+    tests["inverted: AUC < 0.5"] = table["AUC"] < 0.5
+    tests |= {f"zero eps_S at {c}": table[c] == 0 for c in cuts}
+    rows = [_flag(flag, name[bad].tolist(), len(table)) for flag, bad in tests.items()]
+    return pd.DataFrame(rows + _model_flags(table), columns=["flag", "found", "of", "examples"])
+
+
+def _model_flags(table: pd.DataFrame) -> list[tuple[str, int, int, str]]:
+    same = (table["1e-3"] == table["1e-4"]).groupby(table["Model"]).all()
+    some = (table["1e-3"] > 0).groupby(table["Model"]).any()
+    scaled = table[[*MERITS]] * 100
+    coarse = ((scaled - scaled.round()).abs() < 1e-9).all(axis=1).groupby(table["Model"]).all()
+    wide = table.pivot(index="Model", columns=["Chan", "Signal"], values=[*MERITS])
+    groups: dict[tuple[float, ...], list[str]] = {}
+    for model, values in zip(wide.index, wide.to_numpy().tolist(), strict=True):
+        groups.setdefault(tuple(values), []).append(str(model))
+    twins = [" = ".join(names) for names in groups.values() if len(names) > 1]
+    n = len(same)
+    return [
+        _flag("saturated model: 1e-3 equals 1e-4 everywhere", list(same.index[same & some]), n),
+        _flag("coarse model: every number a multiple of 0.01", list(coarse.index[coarse]), n),
+        (f"identical models ({len(groups)} distinct)", *_flag("", twins, n)[1:]),
+    ]
+
+
+def _flag(flag: str, names: list[str], total: int) -> tuple[str, int, int, str]:
+    more = "; ..." if len(names) > 3 else ""
+    return flag, len(names), total, "; ".join(names[:3]) + more
+
+
+def _wide(table: pd.DataFrame) -> pd.DataFrame:
+    """AUC with a row per (channel, signal) and a column per model."""
+    return table.pivot(index=["Chan", "Signal"], columns="Model", values="AUC").sort_index()

@@ -1,0 +1,187 @@
+"""The pages of a report: its sections, and their text as Markdown, LaTeX and one HTML file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+import pandas as pd
+
+from scanner import findings, tables
+from scanner.pool import Pool
+from scanner.ranking import RANKINGS, total_improvement
+
+MARK = " †"
+TIE_TEXT = (
+    "Tie “2 of 9”: nine models share the value, and the two shown are the first by name. "
+    "No model is the best as such: each method has its own order."
+)
+CONVENTION_TEXT = {
+    "clean": "Convention clean: equal scores share the best place and every pair counts once.",
+    "published": "Convention published: the three rank-based methods have the artefacts of the "
+    "challenge's own code (arbitrary ties, one channel per signal).",
+}
+CONTROL_TEXT = (
+    "Controls need no training: single variables, and the networks before their training. "
+    "They are in no ranking. AUC is compared; a control that is not beaten has to be equalled "
+    "before anything is said about learning."
+)
+FLAG_TEXT = (
+    "Every row and model is tested; nothing is dropped or repaired. An equal eps_S at two cuts is "
+    "no measurement of the tighter one; identical models inflate places below them."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it.
+
+    Attributes:
+        title: The heading.
+        text: Paragraphs.
+        table: A table under them.
+        figure: File name of a figure, without its suffix.
+        folded: Whether the page shows only the heading until it is opened.
+        label: LaTeX label; sections without one are not in the LaTeX file.
+    """
+
+    title: str
+    text: tuple[str, ...] = ()
+    table: pd.DataFrame | None = None
+    figure: str = ""
+    folded: bool = False
+    label: str = ""
+
+
+def best(
+    pool: Pool, shown: pd.DataFrame, method: str, convention: str, channel: str = "All"
+) -> pd.DataFrame:
+    """`tables.best` with a mark on the merits that rest on fewer than ten background events."""
+    table = tables.best(shown, method, convention, channel)
+    few = _few(pool)
+    here = few if channel == "All" else few[few["channel"] == channel]
+    marks = {merit: merit + MARK for merit in set(here["merit"])}
+    return table.assign(merit=table["merit"].replace(marks))
+
+
+def notes(pool: Pool, convention: str) -> tuple[str, ...]:
+    """One sentence for everything a reader must know beside the tables."""
+    few = _few(pool)
+    words = [f"{row.passing:g} in channel {row.channel} at {row.merit}" for row in few.itertuples()]
+    small = [f"†: fewer than ten background events pass the cut ({', '.join(words)})."]
+    return (*pool.notes, CONVENTION_TEXT[convention], *(small if words else []), TIE_TEXT)
+
+
+def sections(
+    pool: Pool, shown: pd.DataFrame, controls: pd.DataFrame, convention: str
+) -> list[Section]:
+    """All sections of a report.
+
+    Args:
+        pool: What is ranked.
+        shown: The ranking in the convention that is shown.
+        controls: What `findings.against_controls` returned; no rows without controls.
+        convention: Its name.
+    """
+    channels = ["All", *sorted(set(pool.table["Chan"]))]
+    parts = [_ranking(pool, shown, method, convention, channel)
+             for channel in (channels if len(channels) > 2 else channels[:1])
+             for method in RANKINGS]  # fmt: skip
+    improvement = "Largest eps_S / sqrt(eps_B) per signal, over channels and the three cuts."
+    parts.append(Section("Total improvement, the ten best medians", (improvement,),
+                         total_improvement(pool.table).head(10)))  # fmt: skip
+    doubt = Section("Rows and models to doubt", (FLAG_TEXT,), findings.flags(pool.table))
+    return [*parts, *_controls(pool, shown, controls), *_coverage(pool), doubt]
+
+
+def markdown(name: str, heading: Sequence[str], parts: Sequence[Section]) -> str:
+    """The report as one Markdown file; figures are linked."""
+    lines = [f"# {name}", *(f"- {note}" for note in heading)]
+    text = [lines[0], "\n".join(lines[1:])]
+    for part in parts:
+        text += [f"## {part.title}", *part.text]
+        text += [] if part.table is None else [tables.to_markdown(part.table).rstrip()]
+        text += [f"![{part.title}]({part.figure}.png)"] if part.figure else []
+    return "\n\n".join(text) + "\n"
+
+
+def latex(parts: Sequence[Section]) -> str:
+    """The rankings as LaTeX tables."""
+    blocks = [tables.to_latex(part.table, f"{part.title}: {' '.join(part.text)}", part.label)
+              for part in parts if part.label and part.table is not None]  # fmt: skip
+    return "% \\usepackage{booktabs}\n\n" + "\n".join(blocks)
+
+
+def page(
+    name: str, heading: Sequence[str], parts: Sequence[Section], figures: Mapping[str, bytes]
+) -> str:
+    """The report as one HTML file that needs no other file and no network.
+
+    Args:
+        name: Name of the report.
+        heading: The notes.
+        parts: The sections.
+        figures: File name -> content, with `<figure>.png` for every figure of a section.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("scanner", "templates"), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    images = {file.removesuffix(".png"): base64.b64encode(content).decode()
+              for file, content in figures.items() if file.endswith(".png")}  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        name=name, notes=heading, sections=parts, images=images, to_html=tables.to_html
+    )
+
+
+def _few(pool: Pool) -> pd.DataFrame:
+    return findings.small_backgrounds(pool.results)
+
+
+def _ranking(
+    pool: Pool, shown: pd.DataFrame, method: str, convention: str, channel: str
+) -> Section:
+    ranking = RANKINGS[method]
+    where = "all pairs" if channel == "All" else f"channel {channel}"
+    every = channel == "All"
+    return Section(
+        f"{ranking.title}, {where}",
+        (f"Value: {ranking.meaning}; {ranking.best} first.",),
+        best(pool, shown, method, convention, channel),
+        method if every else "", not every, f"tab:{method}-{channel}".replace("_", "-"),
+    )  # fmt: skip
+
+
+def _controls(pool: Pool, shown: pd.DataFrame, controls: pd.DataFrame) -> list[Section]:
+    if controls.empty:
+        return []
+    wins, pairs = int(controls["beats_all"].sum()), len(controls)
+    count = f"The highest trained model beats all controls on {wins} of {pairs} signals."
+    rows = findings.control_rows(pool.results)
+    summary = findings.control_summary(pool.table, shown, rows)
+    sentences = tuple(findings.control_sentences(controls))
+    return [
+        Section("Controls: what needs no training", (CONTROL_TEXT, count), summary),
+        Section("Controls per signal (AUC)", sentences, controls, folded=True),
+    ]
+
+
+def _coverage(pool: Pool) -> list[Section]:
+    parts = []
+    if len(pool.cells):
+        count = pd.crosstab(pool.cells["channel"], pool.cells["status"])
+        count = count.reindex(columns=["done", "diverged", "missing"], fill_value=0)
+        count["planned"] = count.sum(axis=1)
+        parts.append(Section("Coverage: cells per channel", (), count.reset_index()))
+    for status in ("diverged", "missing"):
+        rows = pool.cells[pool.cells["status"] == status] if len(pool.cells) else pool.cells
+        if len(rows):
+            trials = rows[["trial", "model", "channel", "seed"]].drop_duplicates()
+            parts.append(Section(f"Trials that are {status}" if status == "missing" else
+                                 "Trials that diverged", (), trials, folded=True))  # fmt: skip
+    if len(pool.left_out):
+        text = "A model without every pair is not ranked; a missing number is never a zero."
+        parts.append(Section("Models left out", (text,), pool.left_out, folded=True))
+    return parts

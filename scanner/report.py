@@ -1,0 +1,152 @@
+"""The report: rank the models of result folders and challenge tables, and write reports/<name>/.
+
+The same results give the same bytes: no file holds a time, a host or a path of this machine.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from scanner.errors import ResultError
+from scanner.findings import against_controls, control_rows
+from scanner.pages import best, latex, markdown, notes, page, sections
+from scanner.pool import Pool, read_pool
+from scanner.ranking import CONVENTIONS, RANKINGS, rank, total_improvement
+from scanner.store import write_atomic
+from scanner.tables import to_csv, to_markdown
+
+PNG_DPI = 150
+
+@dataclass(frozen=True)
+class Report:
+    """What `report` made.
+
+    Attributes:
+        name: Name of the report.
+        folder: Where its files lie.
+        convention: Convention of the tables and figures.
+        tables: Method -> its best five models per merit, over all pairs.
+        notes: What a reader must know beside the tables.
+        files: The files written.
+    """
+
+    name: str
+    folder: Path
+    convention: str
+    tables: dict[str, pd.DataFrame]
+    notes: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    @property
+    def text(self) -> str:
+        """The six tables, the notes and where the page is, for a terminal."""
+        parts = []
+        for method, table in self.tables.items():
+            ranking = RANKINGS[method]
+            parts.append(f"{ranking.title} ({method}): {ranking.meaning}\n\n{to_markdown(table)}")
+        return "\n".join([*parts, *self.notes, f"Written: {self.folder / 'index.html'}"])
+
+
+def report(
+    sources: Sequence[Path | str],
+    out: Path | None = None,
+    convention: str = "clean",
+    reports_root: Path = Path("reports"),
+) -> Report:
+    """Rank models and write tables and figures.
+
+    Args:
+        sources: Result folders and CSV files in challenge format; none for the newest scan in
+            `results`.
+        out: Folder of the report; `reports_root`/<name> if not given.
+        convention: `clean` or `published`: what tables and figures show. `ranking.csv` has both.
+        reports_root: Where reports without `out` go.
+
+    Raises:
+        ResultError: A source cannot be read, there is nothing complete to rank, or the convention
+            is unknown.
+    """
+    if convention not in CONVENTIONS:
+        raise ResultError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
+    given = list(dict.fromkeys(map(Path, sources))) or [newest_scan(Path("results"))]
+    pool = read_pool(given)
+    rankings = {word: rank(pool.table, word, pool.channels) for word in CONVENTIONS}
+    name = _name(given)
+    folder = reports_root / name if out is None else Path(out)
+    files = _files(name, pool, rankings, convention)
+    for file, content in files.items():
+        write_atomic(folder / file, partial(Path.write_bytes, data=content))
+    return Report(
+        name, folder, convention,
+        {method: best(pool, rankings[convention], method, convention) for method in RANKINGS},
+        notes(pool, convention), tuple(folder / file for file in files),
+    )  # fmt: skip
+
+
+def newest_scan(root: Path) -> Path:
+    """The result folder whose `scan.json` was written last.
+
+    Raises:
+        ResultError: There is none.
+    """
+    found = [(p.stat().st_mtime_ns, p.parent.name, p.parent) for p in root.glob("*/scan.json")]
+    if not found:
+        text = f"no scan in {root}/: run `scanner launch GRID` first"
+        raise ResultError(f"{text}, or name result folders or challenge CSV files")
+    return max(found)[-1]
+
+
+def _name(sources: list[Path]) -> str:
+    words = [path.resolve().name if path.is_dir() else path.stem for path in sources]
+    joined = "+".join(words)
+    return joined if len(joined) <= 60 else f"{words[0]}+{len(words) - 1}"
+
+
+def _files(
+    name: str, pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str
+) -> dict[str, bytes]:
+    """Content of every file of the report."""
+    shown = rankings[convention]
+    figures = _figures(name, pool.table, shown)
+    controls = _controls(pool, shown)
+    heading, parts = notes(pool, convention), sections(pool, shown, controls, convention)
+    texts = {
+        "ranking.csv": to_csv(pd.concat(rankings.values())),
+        "ranking.md": markdown(name, heading, parts),
+        "ranking.tex": latex(parts),
+        "metrics.csv": to_csv(pool.table),
+        "total_improvement.csv": to_csv(total_improvement(pool.table)),
+        "index.html": page(name, heading, parts, figures),
+    }
+    if len(controls):
+        texts["controls.csv"] = to_csv(controls)
+    return {file: text.encode() for file, text in texts.items()} | figures
+
+
+def _controls(pool: Pool, shown: pd.DataFrame) -> pd.DataFrame:
+    if pool.results.empty or (pool.results["stage"] == "trained").all():
+        return pd.DataFrame()
+    return against_controls(pool.table, shown, control_rows(pool.results))
+
+
+def _figures(name: str, table: pd.DataFrame, shown: pd.DataFrame) -> dict[str, bytes]:
+    """One PNG and one PDF per method, over all pairs, without a date in them."""
+    from scanner.plots import box_figure  # matplotlib is loaded only where figures are drawn
+
+    rows = shown[shown["channel"] == "All"]
+    pairs = len(table[["Chan", "Signal"]].drop_duplicates())
+    size = f"{table['Model'].nunique()} models, {pairs} pairs"
+    files = {}
+    for method, ranking in RANKINGS.items():
+        figure = box_figure(table, rows, method, f"{ranking.title}: {name}, {size}")
+        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
+            files[f"{method}.{kind}"] = buffer.getvalue()
+    return files

@@ -1,0 +1,324 @@
+"""Properties of every architecture, and of each the facts that its definition fixes."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from conftest import make_inputs, make_trial
+from torch import nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.nn.functional import conv2d, conv_transpose2d, pad
+
+from scanner.errors import ScannerError
+from scanner.losses import training_loss
+from scanner.models import Outputs, build_model
+from scanner.models.conv_vae import ConvVAE
+from scanner.models.convolution import Convolution, Deconvolution, same_margins
+from scanner.models.gcn_vae import GCNVAE, SELF_WEIGHT, WIDTHS, GraphConvolution
+from scanner.models.normalization import BatchNorm
+from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS
+from scanner.representations import Inputs, Shape
+from scanner.trial import Variant, variant
+
+NONE = Variant("none")
+VARIANTS = [
+    *ARCHITECTURES,
+    ("conv_vae", {"padding": "valid"}),
+    ("gcn_vae", {"preset": "complete", "hidden": 20}),
+]
+MEMBERS = 3
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def noise(*size, seed=5):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(*size, 15, generator=random, dtype=torch.float64)
+
+
+def members(trial):
+    """Models of one shape with different weights, in double precision."""
+    torch.manual_seed(0)
+    return [build_model(trial).double() for _ in range(MEMBERS)]
+
+
+def largest_difference(one, other):
+    """Relative to the largest number of each tensor, or to 1 where that is more."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a.numel()]
+    return max(((a - b).abs().max() / b.abs().max().clamp_min(1)).item() for a, b in pairs)
+
+
+# every architecture
+
+
+@pytest.mark.parametrize("hlf", [False, True])
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("architecture", VARIANTS)
+def test_shapes_and_posterior_mean(architecture, representation, hlf):
+    trial = make_trial(architecture, representation=representation, hlf=hlf)
+    inputs, model = make_inputs(trial, 7), members(trial)[0].eval()
+    outputs = model(inputs, torch.zeros(7, 15))
+    assert isinstance(outputs, Outputs)
+    assert outputs.objects.shape[:2] == inputs.objects.shape[:2]
+    assert outputs.hlf.shape == inputs.hlf.shape
+    assert outputs.mean.shape == outputs.log_variance.shape == (7, 15)
+    assert torch.equal(outputs.z0, outputs.mean)
+    drawn = model(inputs, noise(7))
+    expected = outputs.mean + noise(7) * torch.exp(outputs.log_variance / 2)
+    torch.testing.assert_close(drawn.z0, expected)
+    assert all(
+        torch.equal(a, b) for a, b in zip(drawn[:-1], model(inputs, noise(7))[:-1], strict=True)
+    )
+
+
+@pytest.mark.parametrize("hlf", [False, True])
+@pytest.mark.parametrize("representation", ["truncated", "truncated_mult", "physics"])
+@pytest.mark.parametrize("architecture", VARIANTS)
+@pytest.mark.parametrize("training", [False, True])
+def test_member_is_the_same_in_a_pack(architecture, representation, hlf, training):
+    """Loss, gradients and running statistics; in training and in evaluation."""
+    trial = make_trial(architecture, "planar", representation, hlf)
+    models = [model.train(training) for model in members(trial)]
+    weights, buffers = stack_module_state(models)
+    inputs = [make_inputs(trial, 8, seed=k) for k in range(MEMBERS)]
+    stacked = Inputs(*(torch.stack(tensors) for tensors in zip(*inputs, strict=True)))
+
+    def loss(weights, buffers, inputs, noise):
+        outputs = functional_call(models[0], (weights, buffers), (inputs, noise))
+        beta, weight = inputs.objects.new_tensor(0.5), inputs.objects.new_tensor(2.0)
+        loss = training_loss(inputs, outputs, beta=beta, hlf_weight=weight, training=trial.training)
+        return loss.mean()
+
+    together = vmap(loss)(weights, buffers, stacked, noise(MEMBERS, 8))
+    gradients = torch.autograd.grad(together.sum(), list(weights.values()))
+    for k, model in enumerate(models):
+        alone = loss(*(dict(m) for m in (model.named_parameters(), model.named_buffers())),
+                     inputs[k], noise(MEMBERS, 8)[k])  # fmt: skip
+        assert (alone - together[k]).abs() < 1e-12 * alone.abs()
+        own = torch.autograd.grad(alone, list(model.parameters()))
+        assert largest_difference([g[k] for g in gradients], own) < 1e-12
+        kept = [buffers[name][k] for name, _ in model.named_buffers()]
+        assert not kept or largest_difference(kept, list(model.buffers())) < 1e-12
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_inside_vmap_are_those_outside(architecture):
+    trial = make_trial(architecture, representation="truncated")
+    models = [model.train() for model in members(trial)]
+    weights, buffers = stack_module_state(models)
+    weights = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
+    before = {name: tensor.clone() for name, tensor in buffers.items()}
+    inputs = make_inputs(trial, 8)
+
+    def loss(weights, buffers, noise):
+        outputs = functional_call(models[0], (weights, buffers), (inputs, noise))
+        return outputs.objects.square().mean() + outputs.mean.square().mean()
+
+    inside = vmap(grad(loss))(weights, buffers, noise(MEMBERS, 8))
+    total = vmap(loss)(weights, before, noise(MEMBERS, 8)).sum()
+    outside = torch.autograd.grad(total, list(weights.values()))
+    assert largest_difference(list(inside.values()), outside) < 1e-12
+    assert all(torch.equal(buffers[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_single_precision_of_a_member_does_not_depend_on_the_pack(architecture):
+    trial = make_trial(architecture)
+    torch.manual_seed(0)
+    models = [build_model(trial).train() for _ in range(MEMBERS)]
+    weights, buffers = stack_module_state(models)
+    inputs, drawn = make_inputs(trial, 32, torch.float32), noise(32).float()
+
+    def loss(weights, buffers):
+        outputs = functional_call(models[0], (weights, buffers), (inputs, drawn))
+        return outputs.objects.square().mean() + outputs.mean.square().mean()
+
+    def gradients(rows):
+        picked = {name: tensor[rows].detach().requires_grad_() for name, tensor in weights.items()}
+        kept = {name: tensor[rows].clone() for name, tensor in buffers.items()}
+        return torch.autograd.grad(vmap(loss)(picked, kept).sum(), list(picked.values()))
+
+    alone, together = gradients(slice(1, 2)), gradients(slice(None))
+    assert all(torch.equal(a[0], b[1]) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("architecture", VARIANTS)
+def test_encoder_is_the_same_for_every_flow(architecture, flow):
+    model = build_model(make_trial(architecture, flow))
+    without = build_model(make_trial(architecture))
+    added = sum(parameter.numel() for parameter in model.posterior.flow.parameters())
+    assert parameters(model) == parameters(without) + added
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_input_reaches_the_posterior_and_every_weight_the_outputs(architecture):
+    trial = make_trial(architecture, representation="truncated_mult", hlf=True)
+    inputs, model = make_inputs(trial, 16), members(trial)[0].train()
+    seen = [
+        tensor.clone().requires_grad_() for tensor in (inputs.objects, inputs.extra, inputs.hlf)
+    ]
+    outputs = model(inputs._replace(objects=seen[0], extra=seen[1], hlf=seen[2]), noise(16))
+    for tensor in torch.autograd.grad(outputs.mean.square().sum(), seen, retain_graph=True):
+        assert (tensor.abs().sum((0, *range(1, tensor.dim() - 1))) > 0).sum() >= min(
+            4, tensor.shape[-1]
+        )
+    total = outputs.objects.square().sum() + outputs.hlf.square().sum()
+    reached = torch.autograd.grad(total, list(model.parameters()), materialize_grads=True)
+    assert all((gradient != 0).any() for gradient in reached)
+
+
+# the Conv-VAE
+
+
+def test_conv_vae_of_the_public_code_has_its_parameters():
+    assert parameters(ConvVAE(Shape(32, 5, 0, 1), NONE, "valid")) == 16_288
+    flat = 39 * 4 * 8
+    same = 16_288 - (20 + 2 + 21 + 2) * 161 + (20 + 2 + 21 + 2) * flat
+    assert parameters(ConvVAE(Shape(39, 5, 0, 0), NONE, "same")) == same
+
+
+def test_conv_vae_does_not_see_the_type():
+    trial = make_trial("conv_vae")
+    inputs, model = make_inputs(trial, 5), members(trial)[0].eval()
+    other = inputs.objects.clone()
+    other[..., 4:] += 1
+    changed = model(inputs._replace(objects=other), noise(5))
+    assert torch.equal(changed.mean, model(inputs, noise(5)).mean)
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("kernel", [(3, 4), (5, 1), (2, 3)])
+@pytest.mark.parametrize("widths", [(1, 6), (6, 4), (4, 4), (6, 1)])
+def test_convolutions_are_those_of_torch(widths, kernel, same):
+    torch.manual_seed(1)
+    layer, mirror = Convolution(*widths, kernel, same), Deconvolution(*widths, kernel, same)
+    table = torch.randn(5, 9, 8, widths[0])
+    first = table.movedim(-1, 1)
+    margins = same_margins(kernel) if same else (0, 0, 0, 0)
+    expected = conv2d(pad(first, margins), layer.kernel.weight, layer.kernel.bias)
+    torch.testing.assert_close(layer(table).movedim(-1, 1), expected)
+    assert not same or expected.shape[2:] == (9, 8)
+    left, right, top, bottom = margins
+    full = conv_transpose2d(first, mirror.kernel.weight, mirror.kernel.bias)
+    cropped = full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
+    torch.testing.assert_close(mirror(table).movedim(-1, 1), cropped)
+
+
+@pytest.mark.parametrize("size", [(64, 6), (8, 5, 3, 6)])
+def test_batch_norm_is_that_of_torch(size):
+    ours, theirs = BatchNorm(6), nn.BatchNorm1d(6)
+    for step in range(3):
+        values = 3 * torch.randn(*size) + step
+        torch.testing.assert_close(ours(values), theirs(values.flatten(0, -2)).view(size))
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name))
+    frozen = theirs.eval()(values.flatten(0, -2)).view(size)
+    torch.testing.assert_close(ours.eval()(values), frozen)
+    assert (ours.train()(torch.randn(1, 6)) == 0).all()
+
+
+# the GCN-VAE
+
+
+@pytest.mark.parametrize(("hidden", "count"), [(0, 5_129), (20, 5_679)])
+@pytest.mark.parametrize("preset", SELF_WEIGHT)
+def test_gcn_vae_has_the_parameters_of_the_paper(preset, hidden, count):
+    assert parameters(GCNVAE(Shape(39, 5, 0, 0), NONE, preset, hidden)) == count
+
+
+@pytest.mark.parametrize(("hidden", "width"), [(0, 78), (20, 20)])
+def test_the_vector_of_the_posterior_heads_feeds_the_flow(hidden, width):
+    planar = variant(FLOWS, "planar", {"count": 6} if "count" in FLOWS["planar"].settings else {})
+    model = GCNVAE(Shape(39, 5, 0, 0), planar, "paper", hidden)
+    flow = sum(parameter.numel() for parameter in model.posterior.flow.parameters())
+    assert flow % (width + 1) == 0
+    extended = GCNVAE(Shape(39, 5, 7, 3), planar, "paper", hidden)
+    more = sum(parameter.numel() for parameter in extended.posterior.flow.parameters())
+    assert more == flow if hidden else more == flow * (width + 11) / (width + 1)
+
+
+def test_negative_hidden_width_is_refused():
+    with pytest.raises(ScannerError, match="hidden is -1; it must be 0"):
+        GCNVAE(Shape(39, 5, 0, 0), NONE, "paper", -1)
+
+
+@pytest.fixture(scope="module")
+def gcn_conv():
+    """torch-geometric's layer; its import uses deprecated parts of torch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch_geometric.nn import GCNConv
+    return GCNConv
+
+
+@pytest.mark.parametrize("preset", SELF_WEIGHT)
+def test_graph_convolution_is_that_of_the_explicit_graph(preset, gcn_conv):
+    nodes, total = torch.randn(4, 39, 5, dtype=torch.float64), 39
+    ours = GraphConvolution(5, 32, SELF_WEIGHT[preset]).double()
+    theirs = gcn_conv(5, 32, add_self_loops=False).double()
+    theirs.load_state_dict({"lin.weight": ours.linear.weight, "bias": ours.linear.bias})
+    edges = torch.cartesian_prod(torch.arange(total), torch.arange(total)).T
+    weight = torch.where(edges[0] == edges[1], SELF_WEIGHT[preset], 1.0).double()
+    expected = torch.stack([theirs(event, edges, weight) for event in nodes])
+    torch.testing.assert_close(ours(nodes), expected, rtol=0, atol=1e-6)
+    adjacency = torch.ones(total, total).double() + (SELF_WEIGHT[preset] - 1) * torch.eye(total)
+    root = adjacency.sum(1).rsqrt()
+    product = root[:, None] * adjacency * root @ nodes
+    torch.testing.assert_close(ours(nodes), ours.linear(product), rtol=0, atol=1e-12)
+
+
+def spread_of_nodes(preset):
+    """RMS deviation from the mean node over the RMS node after each layer, median of 30 networks."""
+    torch.manual_seed(0)
+    spreads = []
+    for _ in range(30):
+        nodes, spread = torch.randn(8, 39, 5, dtype=torch.float64), []
+        for before, after in pairwise((5, *WIDTHS)):
+            nodes = GraphConvolution(before, after, SELF_WEIGHT[preset]).double()(nodes)
+            spread.append((nodes - nodes.mean(1, keepdim=True)).norm() / nodes.norm())
+            nodes = torch.relu(nodes)
+        spreads.append(torch.stack(spread))
+    return torch.stack(spreads).detach().median(0).values
+
+
+def test_spread_of_the_nodes_dies_layer_by_layer():
+    paper, complete = spread_of_nodes("paper"), spread_of_nodes("complete")
+    assert (complete < 1e-12).all()
+    assert (paper > torch.tensor([1e-2, 1e-4, 3e-6])).all()
+    assert (paper < torch.tensor([0.3, 1e-2, 3e-4])).all()
+
+
+def test_complete_graph_reconstructs_one_particle_39_times():
+    trial = make_trial(("gcn_vae", {"preset": "complete"}))
+    outputs = members(trial)[0](make_inputs(trial, 5), noise(5))
+    assert (outputs.objects - outputs.objects[:, :1]).abs().max() < 1e-12
+    assert (outputs.objects[0] - outputs.objects[1]).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("architecture", VARIANTS)
+def test_log_variance_stays_bounded_with_a_gradient(architecture):
+    trial = make_trial(architecture)
+    inputs, model = make_inputs(trial, 5), members(trial)[0].eval()
+    with torch.no_grad():
+        model.posterior.log_variance.bias.fill_(20.0)
+    outputs = model(inputs, noise(5))
+    assert ((outputs.log_variance > 4.9) & (outputs.log_variance < 5)).all()
+    bias = model.posterior.log_variance.bias
+    assert (torch.autograd.grad(outputs.log_variance.sum(), bias)[0] > 0).all()
+
+
+def test_a_trial_names_its_model():
+    trial = make_trial(("gcn_vae", {"hidden": 20}), hlf=True, representation="truncated_mult")
+    model = build_model(trial)
+    assert isinstance(model, GCNVAE)
+    assert model.posterior.mean.in_features == 20
+    assert model.hidden[0].in_features == 22 * 2 + 7 + 3
+    direct = build_model(replace(trial, architecture=make_trial().architecture))
+    assert direct.posterior.mean.in_features == 22 * 2 + 7 + 3

@@ -1,0 +1,181 @@
+"""Reports: golden files, mixed sources, and nothing invented where results are missing."""
+
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_results import write_results
+
+from scanner.errors import ScannerError
+from scanner.ranking import COLUMNS, MERITS, RANKINGS, rank, read_challenge
+from scanner.report import newest_scan, report
+
+GOLDEN = Path(__file__).parent / "golden"
+CSV = """\
+Signal,Model,Chan,AUC,1e-2,1e-3,1e-4
+s_1,alpha,1,0.9,0.5,0.25,0.0
+s_1,beta&1,1,0.9,0.4,0.25,0.0
+s_1,gamma,1,0.7,0.6,0.1,0.0
+s_1,alpha,3,0.8,0.3,0.125,0.0625
+s_1,beta&1,3,0.85,0.3,0.1,0.0
+s_1,gamma,3,0.4,0.0,0.0,0.0
+s_2,alpha,3,0.6,0.2,0.1,0.1
+s_2,beta&1,3,0.65,0.35,0.1,0.05
+s_2,gamma,3,0.99,0.9,0.7,0.30000000000000004
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "small.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def few_pixels(monkeypatch):
+    monkeypatch.setattr("scanner.report.PNG_DPI", 40)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures take most of the time of a report; only some tests need them."""
+    empty = {f"{method}.png": b"" for method in RANKINGS}
+    monkeypatch.setattr("scanner.report._figures", lambda *_: empty)
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("name", ["ranking.csv", "ranking.md", "ranking.tex"])
+def test_files_are_as_recorded(table, tmp_path, name):
+    report([table], tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == (GOLDEN / f"report_{name}").read_text()
+
+
+def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path):
+    folder, _ = write_results(tmp_path / "results" / "demo")
+    made = [report([folder, table], tmp_path / f"out{k}") for k in range(2)]
+    names = {path.name for path in made[0].files}
+    assert names == {
+        "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv", "total_improvement.csv",
+        "controls.csv", "index.html", *(f"{m}.{kind}" for m in RANKINGS for kind in ("png", "pdf")),
+    }  # fmt: skip
+    assert {path.name for path in (tmp_path / "out0").iterdir()} == names
+    for one, two in zip(*(report_.files for report_ in made), strict=True):
+        assert one.read_bytes() == two.read_bytes(), one.name
+    page = (tmp_path / "out0" / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == len(RANKINGS)
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
+    assert "http" not in page
+    assert str(tmp_path) not in page
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_metrics_of_a_report_give_the_same_report(table, tmp_path):
+    folder, _ = write_results(tmp_path / "demo", seeds=(0, 1, 2))
+    report([folder], tmp_path / "one")
+    report([tmp_path / "one" / "metrics.csv"], tmp_path / "two")
+    for name in ("ranking.csv", "metrics.csv", "total_improvement.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert list(read_challenge(tmp_path / "one" / "metrics.csv").columns) == COLUMNS
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_both_conventions_are_in_the_file_and_one_is_shown(table, tmp_path):
+    made = report([table], tmp_path / "out", convention="published")
+    rows = pd.read_csv(tmp_path / "out" / "ranking.csv", dtype={"channel": str})
+    assert set(rows["convention"]) == {"clean", "published"}
+    expected = pd.concat([rank(read_challenge(table), c) for c in ("clean", "published")])
+    pd.testing.assert_frame_equal(rows, expected.reset_index(drop=True), check_dtype=False)
+    assert made.convention == "published"
+    text = (tmp_path / "out" / "ranking.md").read_text()
+    assert "Convention published" in text
+    top = made.tables["top1"].query("merit == 'AUC'")["value"].sum()
+    assert top == 2  # one column per signal
+    with pytest.raises(ScannerError, match=r"'wild'.*clean, published"):
+        report([table], tmp_path / "out", convention="wild")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_terminal_has_six_tables_of_the_best_five(tmp_path):
+    folder, _ = write_results(tmp_path / "demo")
+    made = report([folder], tmp_path / "out")
+    assert list(made.tables) == list(RANKINGS)
+    for table in made.tables.values():
+        assert len(table) == 4 * len(MERITS)  # four models
+    for ranking in RANKINGS.values():
+        assert ranking.title in made.text
+    assert str(tmp_path / "out" / "index.html") in made.text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_newest_scan_is_reported_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ScannerError, match=r"no scan in results/: run `scanner launch"):
+        report([])
+    for age, name in enumerate(["a", "c", "b"]):
+        folder, _ = write_results(Path("results") / name, name)
+        os.utime(folder / "scan.json", (age, age))
+    assert newest_scan(Path("results")) == Path("results/b")
+    made = report([])
+    assert made.folder == Path("reports/b")
+    assert (tmp_path / "reports" / "b" / "index.html").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_names_of_reports(table, tmp_path):
+    folder, _ = write_results(tmp_path / "demo", channels=("3",))
+    assert report([folder], reports_root=tmp_path / "r").folder == tmp_path / "r" / "demo"
+    assert report([folder, table], tmp_path / "o").name == "demo+small"
+    copies = []
+    for k in range(12):
+        copies.append(tmp_path / f"copy_{k}.csv")
+        copies[-1].write_text(CSV.replace(",alpha", f",a{k}").replace(",beta&1", f",b{k}")
+                              .replace(",gamma", f",g{k}"))  # fmt: skip
+    assert report(copies, tmp_path / "o").name == "copy_0+11"
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("source", ["absent", "absent.csv", "empty"])
+def test_sources_that_are_not_there_are_named(tmp_path, source):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ScannerError, match=source):
+        report([tmp_path / source])
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_one_signal_one_seed_one_channel(tmp_path):
+    folder, _ = write_results(tmp_path / "demo", channels=("3",), seeds=(7,),
+                              signals={"3": ("only",)})  # fmt: skip
+    made = report([folder], tmp_path / "out")
+    assert "4 models are ranked on 1 (channel, signal) pairs" in made.text
+    assert "Seeds are combined" not in made.text
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_ties_everywhere_and_zero_efficiencies(tmp_path):
+    rows = [f"s{k},m{j},3,0.5,0.0,0.0,0.0" for k in range(3) for j in range(8)]
+    (tmp_path / "flat.csv").write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    made = report([tmp_path / "flat.csv"], tmp_path / "out")
+    for table in made.tables.values():
+        assert set(table["place"]) == {1}
+        assert set(table["tie"]) == {"5 of 8"}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_names_are_escaped(tmp_path):
+    nasty = "<script>alert(1)</script>|a_b%"
+    path = tmp_path / "nasty.csv"
+    path.write_text(CSV.replace("alpha", nasty))
+    report([path], tmp_path / "out")
+    assert "<script" not in (tmp_path / "out" / "index.html").read_text()
+    assert "<script" not in (tmp_path / "out" / "ranking.md").read_text()
+    assert r"a\_b\%" in (tmp_path / "out" / "ranking.tex").read_text()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_bad_table_is_named_with_its_file(table):
+    table.write_text(CSV.replace("s_2,gamma,3,0.99", "s_2,gamma,3,nan"))
+    with pytest.raises(ScannerError, match=r"small.csv: gamma on 3/s_2: not a number"):
+        report([table])

@@ -1,0 +1,75 @@
+"""The status says what is done, what failed and what to type next."""
+
+from __future__ import annotations
+
+import pytest
+
+from scanner import store
+from scanner.errors import ScannerError
+from scanner.launch import load_grid
+from scanner.plan import plan
+from scanner.status import describe, status
+
+GRID = """\
+name: some
+dataset: sample
+channels: ["3"]
+grid:
+  representation: [all]
+  architecture: [gcn_vae]
+  hlf: [false]
+  beta: [0.5]
+  score: [kl]
+  flow: [none]
+  seed: [0, 1, 2, 3]
+"""
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID)
+    results = tmp_path / "results" / "some"
+    store.write_scan(results, store.Scan("grid.yaml", GRID, "sample", "", {}))
+    return path, results, plan(load_grid(path)).trials
+
+
+def finish(results, trial, state="done"):
+    row = {"score": "kl", "stage": "trained", "signal": "s", "status": state, "wall_s": 60.0}
+    metadata = {"trial": trial.to_json(), "provenance": "{}"}
+    store.write_metrics(results / "trials" / f"{trial.id}.parquet", [row], metadata)
+
+
+def test_counts_failures_and_the_next_command(scan):
+    path, results, trials = scan
+    finish(results, trials[0])
+    finish(results, trials[1], "diverged")
+    store.write_failure(results, trials[2], {"class": "bug"})
+    state = status(path)
+    assert (state.planned, state.done, state.diverged, state.pending) == (4, 2, 1, 1)
+    assert state.failed == {"bug": (trials[2].id,)}
+    assert state.wall_s == 60.0
+    text = describe(status(results))
+    assert "2 of 4 trials done (1 diverged), 1 pending" in text
+    assert "scanner launch grid.yaml --retry bug" in text
+    assert text.splitlines()[-1] == "next: scanner launch grid.yaml"
+
+
+def test_a_complete_scan_is_to_be_reported(scan):
+    _, results, trials = scan
+    for trial in trials:
+        finish(results, trial)
+    assert describe(status(results)).splitlines()[-1] == f"next: scanner report {results}"
+
+
+def test_results_outside_the_grid_do_not_count(scan):
+    path, results, trials = scan
+    finish(results, trials[0])
+    path.write_text(GRID.replace("[0, 1, 2, 3]", "[1, 2]"))
+    assert (status(path).planned, status(path).done) == (2, 0)
+
+
+def test_nothing_there_is_one_error(tmp_path):
+    with pytest.raises(ScannerError, match="cannot be read"):
+        status(tmp_path / "none")
