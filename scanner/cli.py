@@ -11,6 +11,7 @@ import click
 
 import scanner
 from scanner.errors import ScannerError
+from scanner.launch import Outcome, Progress
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 GRID = click.Path(dir_okay=False, path_type=Path)
@@ -142,22 +143,23 @@ def _plain(text: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[object]:
+def _progress() -> Iterator[Progress]:
     """A progress line on a terminal, plain lines otherwise."""
     if not sys.stderr.isatty():
         yield lambda done, planned, text: _plain(f"{done} of {planned} trials done: {text}")
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress as rich
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns) as bar:
+    text = rich.TextColumn("{task.description}")
+    columns = text, rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeRemainingColumn()
+    with rich.Progress(*columns) as bar:
         task = bar.add_task("starting Ray")
         yield lambda done, planned, text: bar.update(
             task, completed=done, total=planned, description=text
         )
 
 
-def _say_outcome(outcome: object) -> None:
+def _say_outcome(outcome: Outcome) -> None:
     from scanner.status import describe
 
     click.echo(describe(scanner.status(outcome.results)))

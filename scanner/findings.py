@@ -77,18 +77,18 @@ def against_controls(
 
     Returns:
         A row per pair that has controls: channel, signal, one column per method (its first model
-        by AUC over all pairs), `highest` (of all ranked models) and its `model`, the single
-        variables, `untrained` (the highest of the untrained networks), `beats_all`.
+        by AUC over all pairs), one per single variable, `untrained` (the highest of the untrained
+        networks), `highest` (of all ranked models), whether that one beats all controls
+        (`beats_all`), and its name (`model`).
     """
     models = _wide(table)
     others = _wide(controls).reindex(index=models.index).dropna(how="all")
     models = models.loc[others.index]
     networks = others.columns.str.startswith("untrained ")
     out = pd.DataFrame({m: models[name] for m, name in first_models(ranked).items()})
-    out = out.assign(highest=models.max(axis=1), model=models.idxmax(axis=1))
     out = pd.concat([out, others.loc[:, ~networks]], axis=1)
-    out["untrained"] = others.loc[:, networks].max(axis=1)
-    out["beats_all"] = out["highest"] > others.max(axis=1)
+    out = out.assign(untrained=others.loc[:, networks].max(axis=1), highest=models.max(axis=1))
+    out = out.assign(beats_all=out["highest"] > others.max(axis=1), model=models.idxmax(axis=1))
     return out.reset_index(names=PAIR)
 
 

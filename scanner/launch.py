@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +169,9 @@ def _run_on_ray(
                 callbacks=[_callback(work.results, planned, packs, progress)],
             ),
         )
-        for result in tuner.fit():
-            if result.error is not None:
+        ended = tuner.fit()
+        for result in (ended[i] for i in range(len(ended))):
+            if result.error is not None and result.config is not None:
                 _record_loss(work.results, packs[result.config["pack"]], result.error)
 
 
@@ -187,7 +190,7 @@ def _callback(
 
     ids = {trial.id for trial in planned.trials}
 
-    class Report(tune.Callback):  # type: ignore[misc]
+    class Report(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:  # noqa: ANN401
             pack = packs[trial.config["pack"]]
             first = f"{pack[0].channel} {pack[0].pack_key.architecture.label} {pack[0].flow.label}"
@@ -234,10 +237,10 @@ def _ray(address: str | None, cpus: int | None, gpus: float) -> Iterator[Path]:
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
         else:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         yield scratch
     finally:
         ray.shutdown()
@@ -258,9 +261,15 @@ def _environment(scratch: Path, *, local: bool) -> dict[str, str]:
         return shared
     token = scratch / "token"
     token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
+    token.write_text(_token())
     return shared | {
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_TMPDIR": str(scratch),
     }
+
+
+@lru_cache(maxsize=1)
+def _token() -> str:
+    """One secret per process: Ray reads it once and keeps it for every later cluster."""
+    return secrets.token_hex(32)

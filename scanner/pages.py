@@ -13,7 +13,7 @@ from scanner import findings, tables
 from scanner.pool import Pool
 from scanner.ranking import RANKINGS, total_improvement
 
-MARK = " †"
+MARK = "†"
 TIE_TEXT = (
     "Tie “2 of 9”: nine models share the value, and the two shown are the first by name. "
     "No model is the best as such: each method has its own order."
@@ -24,9 +24,9 @@ CONVENTION_TEXT = {
     "challenge's own code (arbitrary ties, one channel per signal).",
 }
 CONTROL_TEXT = (
-    "Controls need no training: single variables, and the networks before their training. "
-    "They are in no ranking. AUC is compared; a control that is not beaten has to be equalled "
-    "before anything is said about learning."
+    "Controls need no training: single variables, and the networks before their training. They are "
+    "in no ranking. AUC is compared, for the first model by AUC of each method: with every single "
+    "variable and its own untrained network. A control not beaten means no gain from training."
 )
 FLAG_TEXT = (
     "Every row and model is tested; nothing is dropped or repaired. An equal eps_S at two cuts is "
@@ -58,19 +58,22 @@ class Section:
 def best(
     pool: Pool, shown: pd.DataFrame, method: str, convention: str, channel: str = "All"
 ) -> pd.DataFrame:
-    """`tables.best` with a mark on the merits that rest on fewer than ten background events."""
-    table = tables.best(shown, method, convention, channel)
-    few = _few(pool)
+    """`tables.best`, with the merits marked that rest on fewer than ten background events.
+
+    The mark is in a further column, `few`, where the scan has such a merit in any channel.
+    """
+    table, few = tables.best(shown, method, convention, channel), _few(pool)
+    if few.empty:
+        return table
     here = few if channel == "All" else few[few["channel"] == channel]
-    marks = {merit: merit + MARK for merit in set(here["merit"])}
-    return table.assign(merit=table["merit"].replace(marks))
+    return table.assign(few=table["merit"].isin(here["merit"]).map({True: MARK, False: ""}))
 
 
 def notes(pool: Pool, convention: str) -> tuple[str, ...]:
     """One sentence for everything a reader must know beside the tables."""
     few = _few(pool)
     words = [f"{row.passing:g} in channel {row.channel} at {row.merit}" for row in few.itertuples()]
-    small = [f"†: fewer than ten background events pass the cut ({', '.join(words)})."]
+    small = [f"Few {MARK}: fewer than ten background events pass the cut ({', '.join(words)})."]
     return (*pool.notes, CONVENTION_TEXT[convention], *(small if words else []), TIE_TEXT)
 
 
@@ -158,7 +161,8 @@ def _controls(pool: Pool, shown: pd.DataFrame, controls: pd.DataFrame) -> list[S
     if controls.empty:
         return []
     wins, pairs = int(controls["beats_all"].sum()), len(controls)
-    count = f"The highest trained model beats all controls on {wins} of {pairs} signals."
+    count = (f"The highest trained model of each (channel, signal) pair beats all controls on "
+             f"{wins} of {pairs} signals.")  # fmt: skip
     rows = findings.control_rows(pool.results)
     summary = findings.control_summary(pool.table, shown, rows)
     sentences = tuple(findings.control_sentences(controls))

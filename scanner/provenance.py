@@ -11,9 +11,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-import scanner
-
-PACKAGES = ("torch", "ray", "nflows", "torch-geometric", "numpy", "pandas", "pyarrow", "scipy")
+PACKAGES = ("scanner", "torch", "ray", "nflows", "numpy", "pandas", "pyarrow", "scipy")
 JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURMD_NODENAME")
 
 
@@ -25,18 +23,17 @@ def commit() -> str:
     """
     here = Path(__file__).parent
     if not (here.parent / ".git").exists():
-        return f"v{scanner.__version__}"
+        return f"v{version('scanner')}"
     head = _git(here, "rev-parse", "HEAD")
     changes = _git(here, "diff", "HEAD", "--", ".")
     digest = f"+{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
-    return f"{head[:12]}{digest}" if head else f"v{scanner.__version__}"
+    return f"{head[:12]}{digest}" if head else f"v{version('scanner')}"
 
 
 def provenance(device: str) -> dict[str, str]:
     """What a result file says of its making: flat text, ready for JSON."""
     return {
         "commit": commit(),
-        "scanner": scanner.__version__,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "host": platform.node(),

@@ -31,7 +31,7 @@ class Entry:
 
 
 DATASETS = {
-    "darkmachines": Entry("scanner.datasets.darkmachines:import_folder", "Dark Machines text files"),
+    "darkmachines": Entry("scanner.datasets.darkmachines:import_folder", "challenge text files"),
 }
 
 REPRESENTATIONS = {

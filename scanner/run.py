@@ -17,7 +17,7 @@ from scanner import store
 from scanner.datasets import open_dataset, read
 from scanner.errors import DataError, ResultError
 from scanner.metrics import measure
-from scanner.models import build_model
+from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
@@ -27,6 +27,7 @@ from scanner.trial import Split, Trial, Variant
 SCORE_BATCH = 2048
 PAPER_TEST = {"1": 10_000, "2a": 5_868, "2b": 89_000, "3": 1_025_333}
 UNTRAINED = "untrained_"
+Row = dict[str, str | float | int]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def load_channel(
     parts = split_indices(len(background.objects), split, channel)
     train, validation, test = (_take(background, index) for index in parts)
     scaler = fit_scaler(train, representation, hlf)
-    signals = {s: encode(representation, read(opened, channel, s)) for s in opened.channels[channel]}
+    names = opened.channels[channel]
+    signals = {name: encode(representation, read(opened, channel, name)) for name in names}
     arrays = {"background": test, **signals}
     return ChannelData(
         _inputs(scaler, train, device),
@@ -151,7 +153,7 @@ def score_inputs(
     with torch.no_grad():
         for start in range(0, len(inputs.objects), SCORE_BATCH):
             batch = Inputs(*(t[start : start + SCORE_BATCH] for t in inputs))
-            noise = batch.objects.new_zeros(len(batch.objects), model.latent)
+            noise = batch.objects.new_zeros(len(batch.objects), LATENT)
             outputs = functional_call(model, placed, (batch, noise))
             for name, function in functions.items():
                 values = function(batch, outputs, trial.training)
@@ -178,9 +180,8 @@ def _run(
     on_epoch: Callable[[int, int], None] | None,
 ) -> dict[str, str]:
     first = pack[0]
-    data = load_channel(
-        first.dataset, first.channel, first.representation, first.hlf, first.split, data_root, device
-    )
+    source = first.dataset, first.channel, first.representation, first.hlf, first.split
+    data = load_channel(*source, data_root, device)
     made = {"provenance": json.dumps(provenance(device))}
     _write_controls(first, data, results, made)
     outcome = {}
@@ -199,7 +200,8 @@ def _write_controls(
         return
     scores = {process: control_scores(data, process) for process in data.test}
     metadata = {"trial": trial.to_json(), **made}
-    store.write_scores(results / "scores" / f"control-{name}.parquet", _columns(data, scores), metadata)
+    columns = _columns(data, scores)
+    store.write_scores(results / "scores" / f"control-{name}.parquet", columns, metadata)
     store.write_metrics(path, _rows(scores, {"status": "done"}, "control"), metadata)
 
 
@@ -215,7 +217,7 @@ def _write_trial(
         for process, inputs in data.test.items()
     }
     history = result.history
-    shared = {
+    shared: Row = {
         "status": result.status,
         "epochs": len(history),
         "best_epoch": result.best_epoch,
@@ -243,10 +245,10 @@ def _columns(
 
 
 def _rows(
-    scores: Mapping[str, Mapping[str, np.ndarray]], shared: Mapping[str, str | float], stage: str
-) -> list[dict[str, str | float | int]]:
+    scores: Mapping[str, Mapping[str, np.ndarray]], shared: Row, stage: str
+) -> list[Row]:
     """A row of metrics per (score, signal); a diverged trial has rows without numbers."""
-    rows: list[dict[str, str | float | int]] = []
+    rows: list[Row] = []
     background = scores["background"]
     for signal in sorted(set(scores) - {"background"}):
         for name, values in scores[signal].items():

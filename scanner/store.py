@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,7 +113,7 @@ def write_table(path: Path, table: pa.Table) -> None:
         path,
         lambda temporary: pq.write_table(
             table, temporary, compression="zstd", use_dictionary=words or False,
-            column_encoding={name: "BYTE_STREAM_SPLIT" for name in floats} or None,
+            column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
         ),
     )  # fmt: skip
 
@@ -150,13 +150,13 @@ def read_scan(results: Path) -> Scan:
         raise ResultError(text) from error
 
 
-def write_metrics(path: Path, rows: list[Row], metadata: Metadata) -> None:
+def write_metrics(path: Path, rows: Sequence[Row], metadata: Metadata) -> None:
     """Write a table of metrics with its trial and provenance: the last file of a trial."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=METRICS)
     write_table(path, _with(table, metadata))
 
 
-def write_history(results: Path, trial: Trial, rows: list[Row]) -> None:
+def write_history(results: Path, trial: Trial, rows: Sequence[Row]) -> None:
     """Write the losses per epoch."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=HISTORY)
     write_table(results / "history" / f"{trial.id}.parquet", table)
@@ -222,24 +222,23 @@ def metrics(results: Path) -> pd.DataFrame:
     Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows.
     """
     scan = read_scan(results)
-    grid = scan.grid()
-    planned = {trial.id: trial for trial in plan(grid).trials}
+    planned = plan(scan.grid())
     parts = [
-        _labelled(results, trial, grid.name)
-        for key, trial in planned.items()
-        if (results / "trials" / f"{key}.parquet").exists()
+        _labelled(results, trial, planned.name, scores)
+        for trial, scores in zip(planned.trials, planned.scores, strict=True)
+        if (results / "trials" / f"{trial.id}.parquet").exists()
     ]
-    parts += [_labelled_control(path, grid.name) for path in _controls(results, planned)]
+    parts += [_labelled_control(path, planned.name) for path in _controls(results, planned.trials)]
     if not parts:
         text = f"{results}: no trial is done yet; run `scanner launch {scan.grid_path}`"
         raise ResultError(text)
-    table = pd.concat(parts, ignore_index=True)
-    return table[table["score"].isin(grid.score) | (table["stage"] == "control")]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _labelled(results: Path, trial: Trial, scan: str) -> pd.DataFrame:
+def _labelled(results: Path, trial: Trial, scan: str, scores: Collection[str]) -> pd.DataFrame:
     table = _read(results / "trials" / f"{trial.id}.parquet")
-    return _label(table, trial, scan, trial.model, trial.id)
+    frame = _label(table, trial, scan, trial.model, trial.id)
+    return frame[frame["score"].isin(scores)]
 
 
 def _labelled_control(path: Path, scan: str) -> pd.DataFrame:
@@ -249,8 +248,8 @@ def _labelled_control(path: Path, scan: str) -> pd.DataFrame:
     return frame.assign(architecture="", flow="", hlf=False, beta=np.nan, seed=0)
 
 
-def _controls(results: Path, planned: Mapping[str, Trial]) -> list[Path]:
-    names = sorted({control_name(trial) for trial in planned.values()})
+def _controls(results: Path, trials: Iterable[Trial]) -> list[Path]:
+    names = sorted({control_name(trial) for trial in trials})
     paths = [results / "controls" / f"{name}.parquet" for name in names]
     return [path for path in paths if path.exists()]
 

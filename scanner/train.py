@@ -11,14 +11,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from scanner.losses import kl, training_loss
-from scanner.models import build_model
+from scanner.models import LATENT, build_model
 from scanner.representations import Inputs
 from scanner.trial import Trial
 
@@ -62,14 +62,17 @@ class _Progress:
     diverged: bool = False
     history: list[Row] = field(default_factory=list)
 
+    def status(self) -> str:
+        return "diverged" if self.diverged else "done"
+
 
 class _Members(NamedTuple):
-    """The members still training: row i of every tensor belongs to member `index[i]`.
+    """The members still training: row i of every tensor belongs to member `numbers[i]`.
 
     The streams hold, per member, the generators of the event order and of the sampling noise.
     """
 
-    index: list[int]
+    numbers: list[int]
     flat: Tensor
     buffers: State
     first: Tensor
@@ -101,7 +104,8 @@ def fit(
     models = [initial_model(trial, train.objects.dtype) for trial in pack]
     model = models[0].to(train.objects.device)
     members = _start(pack, models, validation)
-    progress = [_Progress(*(_state(model, members, k) for _ in range(2))) for k in range(len(pack))]
+    initial = [_state(model, members, k) for k in range(len(pack))]
+    progress = [_Progress(best=state, initial=state) for state in initial]
     steps = 0
     for epoch in range(1, pack[0].training.max_epochs + 1):
         started = time.perf_counter()
@@ -109,15 +113,18 @@ def fit(
         validation_losses = _validate(model, pack[0], members, validation)
         rows = torch.cat([losses, validation_losses[:, None]], dim=1).tolist()
         wall_s = time.perf_counter() - started
-        for row, k in enumerate(members.index):
+        for row, k in enumerate(members.numbers):
             state = _state(model, members, row)
-            _account(progress[k], epoch, rows[row], state, wall_s / len(members.index))
-        members = _keep(members, [k for k in members.index if _goes_on(progress[k], pack[k])])
+            _account(progress[k], epoch, rows[row], state, wall_s / len(members.numbers))
+        members = _keep(members, [k for k in members.numbers if _goes_on(progress[k], pack[k])])
         if on_epoch:
-            on_epoch(epoch, len(members.index))
-        if not members.index:
+            on_epoch(epoch, len(members.numbers))
+        if not members.numbers:
             break
-    return [_result(trial, reached) for trial, reached in zip(pack, progress, strict=True)]
+    return [
+        FitResult(trial, p.status(), p.best, p.initial, p.best_epoch, p.history)
+        for trial, p in zip(pack, progress, strict=True)
+    ]
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -137,10 +144,10 @@ def _start(pack: Sequence[Trial], models: list[nn.Module], validation: Inputs) -
     like = validation.objects
     flat = torch.stack([_flatten(model) for model in models]).to(like.device)
     named = [dict(model.named_buffers()) for model in models]
-    shape = (len(like), models[0].latent)
+    shape = (len(like), LATENT)
     noise = [torch.randn(shape, generator=stream(t.seed, "validation")) for t in pack]
     return _Members(
-        index=list(range(len(pack))),
+        numbers=list(range(len(pack))),
         flat=flat,
         buffers={k: torch.stack([b[k] for b in named]).to(like.device) for k in named[0]},
         first=torch.zeros_like(flat),
@@ -159,9 +166,9 @@ def _train_epoch(
     """One pass over the training events; (members, 2) mean loss and KL, and the step count."""
     model.train()
     size = min(trial.training.batch_size, len(train.objects))
-    total = torch.zeros(len(members.index), 2).to(train.objects)
+    total = torch.zeros(len(members.numbers), 2).to(train.objects)
     before = steps
-    for index, noise in _batches(members, len(train.objects), size, model.latent):
+    for index, noise in _batches(members, len(train.objects), size, LATENT):
         batch = Inputs(*(tensor[index.to(tensor.device)] for tensor in train))
         flat = members.flat.detach().requires_grad_()
         losses = _losses(model, trial, members, flat, batch, noise.to(flat), shared=False)
@@ -206,16 +213,14 @@ def _losses(
     ) -> Tensor:
         state = {**_unflatten(model, flat), **buffers}
         outputs = functional_call(model, state, (batch, noise))
-        loss = training_loss(
-            batch, outputs, beta=beta, hlf_weight=weight, training=trial.training
-        )
+        terms = {"beta": beta, "hlf_weight": weight, "training": trial.training}
+        loss = training_loss(batch, outputs, **terms)
         return torch.stack([loss.mean(), kl(outputs.mean, outputs.log_variance).mean()])
 
     lead = None if shared else 0
     weights = members.beta, members.hlf_weight
     together = vmap(one, in_dims=(0, 0, lead, 0, 0, 0))
-    losses: Tensor = together(flat, members.buffers, batch, noise, *weights)
-    return losses
+    return cast(Tensor, together(flat, members.buffers, batch, noise, *weights))
 
 
 def _adam(members: _Members, gradient: Tensor, steps: int) -> None:
@@ -241,7 +246,9 @@ def _validate(model: nn.Module, trial: Trial, members: _Members, validation: Inp
     return total / len(validation.objects)
 
 
-def _account(progress: _Progress, epoch: int, row: list[float], state: State, wall_s: float) -> None:
+def _account(
+    progress: _Progress, epoch: int, row: list[float], state: State, wall_s: float
+) -> None:
     loss, kl_mean, validation_loss = row
     progress.history.append(
         {"epoch": epoch, "loss": loss, "kl": kl_mean, "validation_loss": validation_loss,
@@ -259,11 +266,11 @@ def _goes_on(progress: _Progress, trial: Trial) -> bool:
     return not progress.diverged and progress.waited < trial.training.patience
 
 
-def _keep(members: _Members, index: list[int]) -> _Members:
+def _keep(members: _Members, numbers: list[int]) -> _Members:
     """The members without those that stopped."""
-    if index == members.index:
+    if numbers == members.numbers:
         return members
-    rows = [members.index.index(k) for k in index]
+    rows = [members.numbers.index(k) for k in numbers]
     picked = torch.tensor(rows, dtype=torch.long, device=members.flat.device)
     tensors = {
         name: value[picked]
@@ -272,14 +279,7 @@ def _keep(members: _Members, index: list[int]) -> _Members:
     }
     buffers = {name: buffer[picked] for name, buffer in members.buffers.items()}
     streams = [members.streams[row] for row in rows]
-    return members._replace(index=index, buffers=buffers, streams=streams, **tensors)
-
-
-def _result(trial: Trial, progress: _Progress) -> FitResult:
-    status = "diverged" if progress.diverged else "done"
-    return FitResult(
-        trial, status, progress.best, progress.initial, progress.best_epoch, progress.history
-    )
+    return members._replace(numbers=numbers, buffers=buffers, streams=streams, **tensors)
 
 
 def _flatten(model: nn.Module) -> Tensor:
@@ -288,7 +288,7 @@ def _flatten(model: nn.Module) -> Tensor:
 
 def _unflatten(model: nn.Module, flat: Tensor) -> State:
     named = dict(model.named_parameters())
-    parts = flat.split([parameter.numel() for parameter in named.values()])
+    parts = torch.split(flat, [parameter.numel() for parameter in named.values()])
     return {
         name: part.view(parameter.shape)
         for (name, parameter), part in zip(named.items(), parts, strict=True)

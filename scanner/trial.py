@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -149,7 +149,8 @@ def _coerced(trial: Trial) -> Trial:
 
 
 def _plain(trial: Trial) -> dict[str, Any]:
-    raw = asdict(trial)
+    raw = {**vars(trial), "training": vars(trial.training), "split": vars(trial.split)}
+    raw.pop("id", None)
     for axis in AXES:
-        raw[axis] = {"name": raw[axis]["name"], "settings": dict(raw[axis]["settings"])}
+        raw[axis] = {"name": raw[axis].name, "settings": dict(raw[axis].settings)}
     return raw

@@ -29,8 +29,9 @@ def shared():
 
 
 def make_trial(
-    architecture="gcn_vae", flow="none", representation="all", hlf=False, beta=0.5, seed=0, **training
-):
+    architecture="gcn_vae", flow="none", representation="all", *, hlf=False, beta=0.5, seed=0,
+    **training,
+):  # fmt: skip
     """A trial on channel 3 of the sample; names may be (name, settings) pairs."""
 
     def pick(registry, word):
@@ -38,8 +39,8 @@ def make_trial(
         return variant(registry, name, given)
 
     return Trial(
-        "sample", "3", pick(REPRESENTATIONS, representation), pick(ARCHITECTURES, architecture), hlf,
-        beta, pick(FLOWS, flow), seed, replace(Training(), **training),
+        "sample", "3", pick(REPRESENTATIONS, representation), pick(ARCHITECTURES, architecture),
+        hlf, beta, pick(FLOWS, flow), seed, replace(Training(), **training),
     )  # fmt: skip
 
 

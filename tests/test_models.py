@@ -275,7 +275,7 @@ def test_graph_convolution_is_that_of_the_explicit_graph(preset, gcn_conv):
 
 
 def spread_of_nodes(preset):
-    """RMS deviation from the mean node over the RMS node after each layer, median of 30 networks."""
+    """Deviation from the mean node over the nodes after each layer, median of 30 networks."""
     torch.manual_seed(0)
     spreads = []
     for _ in range(30):

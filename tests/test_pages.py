@@ -22,10 +22,10 @@ def made(tmp_path):
 
 def test_merits_with_few_background_events_are_marked(made):
     pool, shown, _ = made
-    one = best(pool, shown, "mean", "clean", "1")
-    assert set(one["merit"]) == {"AUC", "1e-2", f"1e-3{MARK}", f"1e-4{MARK}"}
-    assert set(best(pool, shown, "mean", "clean", "3")["merit"]) == {"AUC", "1e-2", "1e-3", "1e-4"}
-    assert set(best(pool, shown, "mean", "clean")["merit"]) == set(one["merit"])
+    for channel, marked in (("1", {"1e-3", "1e-4"}), ("3", set()), ("All", {"1e-3", "1e-4"})):
+        table = best(pool, shown, "mean", "clean", channel)
+        assert set(table.loc[table["few"] == MARK, "merit"]) == marked
+        assert set(table["few"]) <= {MARK, ""}
     text = " ".join(notes(pool, "clean"))
     assert "fewer than ten background events" in text
     assert "9 in channel 1 at 1e-3, 0.9 in channel 1 at 1e-4" in text

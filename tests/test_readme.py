@@ -16,6 +16,11 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def run(*arguments, cwd):
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.ray
 def test_the_three_steps_run(tmp_path):
     (tmp_path / "grid.yaml").write_text(blocks("yaml")[0])
@@ -23,15 +28,11 @@ def test_the_three_steps_run(tmp_path):
     assert len(commands) == 4
     for name, *arguments in commands:
         assert name == "scanner"
-        made = subprocess.run(
-            [sys.executable, "-m", "scanner", *arguments], cwd=tmp_path, capture_output=True, text=True
-        )
+        made = run("-m", "scanner", *arguments, cwd=tmp_path)
         assert made.returncode == 0, made.stderr
     for name in ("index.html", "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv"):
         assert (tmp_path / "reports" / "first" / name).stat().st_size > 0
     (block,) = blocks("python")
-    made = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True
-    )
+    made = run("-c", block, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "average_rank" in made.stdout

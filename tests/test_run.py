@@ -131,7 +131,8 @@ def test_split_is_fixed_complete_and_disjoint(test, sizes):
     parts = split_indices(1000, Split(test=test), "3")
     assert tuple(map(len, parts)) == sizes
     assert sorted(np.concatenate(parts)) == list(range(1000))
-    assert all((a == b).all() for a, b in zip(parts, split_indices(1000, Split(test=test), "3")))
+    again = split_indices(1000, Split(test=test), "3")
+    assert all((a == b).all() for a, b in zip(parts, again, strict=True))
     other = split_indices(1000, Split(test=test, seed=1), "3")
     assert set(parts[2]) != set(other[2])
 

@@ -9,6 +9,7 @@ import torch
 from conftest import make_inputs, make_trial
 
 from scanner.losses import training_loss
+from scanner.models import LATENT
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
 from scanner.train import NOISE_STEPS, _batches, _start, fit, initial_model, stream
@@ -17,8 +18,8 @@ EVENTS, VALIDATION = 48, 20
 
 
 def trained(pack, dtype=torch.float64):
-    train, validation = (make_inputs(pack[0], n, dtype, s) for n, s in ((EVENTS, 1), (VALIDATION, 2)))
-    return fit(pack, train, validation)
+    train = make_inputs(pack[0], EVENTS, dtype, 1)
+    return fit(pack, train, make_inputs(pack[0], VALIDATION, dtype, 2))
 
 
 def largest_difference(one, other):
@@ -70,7 +71,7 @@ def test_steps_are_those_of_torch_adam():
     members = _start([trial], [model], validation)
     beta, weight = (torch.tensor(v, dtype=torch.float64) for v in (0.5, 1.0))
     for _ in range(2):
-        for index, noise in _batches(members, EVENTS, 8, model.latent):
+        for index, noise in _batches(members, EVENTS, 8, LATENT):
             batch = Inputs(*(t[index[0]] for t in train))
             outputs = model(batch, noise[0].double())
             loss = training_loss(

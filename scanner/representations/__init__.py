@@ -18,8 +18,7 @@ __all__ = ["Arrays", "Inputs", "Layout", "Scaler", "Shape", "encode", "fit_scale
 
 def encode(representation: Variant, events: Events) -> Arrays:
     """Events as arrays, in their order; kept objects are the leading ones of their kind."""
-    layout = layout_of(representation)
-    return layout.features(pad(events, layout.slots))
+    return pad(events, layout_of(representation))
 
 
 def fit_scaler(arrays: Arrays, representation: Variant, hlf: bool) -> Scaler:
@@ -31,7 +30,7 @@ def shape_of(representation: Variant, hlf: bool) -> Shape:
     """Sizes of the inputs that `encode` and the scaler make."""
     layout = layout_of(representation)
     return Shape(
-        slots=sum(layout.slots) + layout.added,
+        slots=layout.rows,
         features=layout.kinematic + layout.types,
         extra=len(layout.slots) if layout.multiplicity else 0,
         hlf=3 if hlf else 0,

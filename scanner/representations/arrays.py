@@ -69,18 +69,24 @@ class Layout:
     Attributes:
         slots: Kept objects per kind, in the order of `events.KINDS`.
         multiplicity: Whether the true multiplicities are an extra input.
-        features: Map from padded object lists (E, pT, eta, phi, type code) to the model's columns.
-        kinematic: Leading kinematic columns after `features`.
-        types: Columns of the object type after `features`.
-        added: Rows that `features` adds to the object lists.
+        features: Map from objects (R, 5), with columns E, pT, eta, phi and type code, to the
+            model's columns (R, F).
+        kinematic: Leading kinematic columns of `features`.
+        types: Columns of `features` for the object type.
+        met: Whether the last row is the MET, a massless object at eta 0 with the type code 8.
         masked: Whether the scaler has one mean per kinematic column, over real objects only, and
             leaves padding and type alone; else one per (row, column), padding and type included.
     """
 
     slots: tuple[int, ...]
     multiplicity: bool
-    features: Callable[[Arrays], Arrays]
+    features: Callable[[Tensor], Tensor]
     kinematic: int = 4
     types: int = 1
-    added: int = 0
+    met: bool = False
     masked: bool = False
+
+    @property
+    def rows(self) -> int:
+        """n, rows of the object table."""
+        return sum(self.slots) + self.met

@@ -6,9 +6,12 @@ are E, pT, eta, phi and the type code 1..7, 0 for padding.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scanner.errors import DataError
 from scanner.events import Events, ht, meff, multiplicity
@@ -16,6 +19,7 @@ from scanner.representations.arrays import Arrays, Layout
 
 ALL_OBJECTS = (15, 4, 4, 4, 4, 4, 4)
 LEADING_OBJECTS = (4, 3, 3, 3, 3, 3, 3)
+MET_CODE = 8
 
 
 def all_objects() -> Layout:
@@ -38,41 +42,53 @@ def truncated_mult() -> Layout:
     return Layout(LEADING_OBJECTS, multiplicity=True, features=unchanged)
 
 
-def unchanged(arrays: Arrays) -> Arrays:
+def unchanged(objects: Tensor) -> Tensor:
     """The feature map of the paper: none."""
-    return arrays
+    return objects
 
 
-def pad(events: Events, slots: tuple[int, ...]) -> Arrays:
+def pad(events: Events, layout: Layout) -> Arrays:
     """The leading objects of every kind in fixed rows, the events in their order.
 
     Args:
         events: Objects in the order of the kinds, by falling pT inside a kind.
-        slots: Rows per kind.
+        layout: Rows per kind, and the map of the objects to columns.
 
     Raises:
         DataError: If the objects of an event are in another order.
     """
-    total, rows = len(events), sum(slots)
-    event = np.repeat(np.arange(total), np.diff(events.offsets))
-    kind = events.kind.astype(np.int64)
-    rank = _rank(event * 8 + kind, events.pt)
-    keep = rank < np.array([0, *slots])[kind]
-    first = np.concatenate([[0, 0], np.cumsum(slots)[:-1]])
-    row = (event * rows + first[kind] + rank)[keep]
-    objects = np.zeros((total * rows, 5), np.float32)
-    for column, name in enumerate(("energy", "pt", "eta", "phi", "kind")):
-        objects[row, column] = getattr(events, name)[keep]
-    mask = np.zeros(total * rows, np.bool_)
-    mask[row] = True
-    high_level = np.stack([events.met, ht(events), meff(events)], axis=1).astype(np.float32)
+    cells, kept = _cells(events, layout)
+    columns = (events.energy, events.pt, events.eta, events.phi, events.kind)
+    real = layout.features(_table(*(column[kept] for column in columns)))
+    objects = torch.zeros(len(events), layout.rows, real.shape[-1])
+    mask = torch.zeros(len(events), layout.rows, dtype=torch.bool)
+    objects.flatten(0, 1)[cells], mask.view(-1)[cells] = real, True
+    if layout.met:
+        zero = np.zeros(len(events), np.float32)
+        met = _table(events.met, events.met, zero, events.met_phi, zero + MET_CODE)
+        objects[:, -1], mask[:, -1] = layout.features(met), True
     return Arrays(
-        objects=torch.from_numpy(objects.reshape(total, rows, 5)),
-        mask=torch.from_numpy(mask.reshape(total, rows)),
+        objects=objects,
+        mask=mask,
         multiplicity=torch.from_numpy(multiplicity(events).astype(np.int32)),
-        hlf=torch.from_numpy(high_level),
+        hlf=_table(events.met, ht(events), meff(events)),
         met_phi=torch.from_numpy(events.met_phi.astype(np.float32)),
     )
+
+
+def _table(*columns: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.stack(columns, axis=1, dtype=np.float32))
+
+
+def _cells(events: Events, layout: Layout) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Numbers of the rows of the kept objects, counted over all events, and which are kept."""
+    event = np.repeat(np.arange(len(events)), np.diff(events.offsets))
+    kind = events.kind.astype(np.int64)
+    rank = _rank(event * 8 + kind, events.pt)
+    kept = rank < np.array([0, *layout.slots])[kind]
+    first = np.concatenate([[0, 0], np.cumsum(layout.slots)[:-1]])
+    cells = (event * layout.rows + first[kind] + rank)[kept]
+    return torch.from_numpy(cells), kept
 
 
 def _rank(group: NDArray[np.int64], pt: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -10,8 +10,7 @@ from torch import Tensor
 from scanner.errors import DataError
 from scanner.representations.arrays import Arrays, Inputs, Layout
 
-CHUNK = 65536
-CONSTANT = 1e-12
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Scaler:
 
     def apply(self, arrays: Arrays) -> Inputs:
         """The scaled inputs of a model, in the order of the events."""
-        objects = (arrays.objects - self.mean) / self.sigma
+        objects = (arrays.objects - self.mean).div_(self.sigma)
         if not self.scale_padding:
-            objects = objects * arrays.mask[..., None]
+            objects.mul_(arrays.mask[..., None])
         counts = arrays.multiplicity[:, : len(self.extra_mean)]
         high_level = arrays.hlf[:, : len(self.hlf_mean)]
         return Inputs(
@@ -86,13 +85,13 @@ def fit(arrays: Arrays, layout: Layout, hlf: bool) -> Scaler:
 
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and sigma over the first axis, summed in double precision; sigma 1 for constants."""
-    mean, square = torch.zeros(2, *rows.shape[1:], dtype=torch.float64)
-    parts = torch.split(rows, CHUNK)
-    for part in parts:
-        mean = mean + part.double().sum(0) / len(rows)
-    for part in parts:
-        square = square + (part.double() - mean).square().sum(0) / len(rows)
-    sigma = square.sqrt()
-    sigma = torch.where(sigma <= CONSTANT * mean.abs(), 1.0, sigma)
-    return mean.float(), sigma.float()
+    """Mean and sigma over the first axis, in double precision; sigma 1 for constants."""
+    origin = rows[0].double()
+    total, square = torch.zeros(2, *rows.shape[1:], dtype=torch.float64)
+    for part in torch.split(rows, CHUNK):
+        offset = part.double() - origin
+        total += offset.sum(0)
+        square += (offset * offset).sum(0)
+    shift = total / len(rows)
+    sigma = (square / len(rows) - shift * shift).clamp_min(0).sqrt()
+    return (origin + shift).float(), torch.where(sigma == 0, 1.0, sigma).float()
