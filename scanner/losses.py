@@ -52,7 +52,7 @@ def chamfer(x: Tensor, y: Tensor, kind: str = "l2", mask: Tensor | None = None) 
         x: (B, n, F) points.
         y: (B, m, F) points.
         kind: `l2` (Euclidean), `l1` (Manhattan) or `l2sq` (squared Euclidean).
-        mask: (B, n), 1 for the points of x that count; the others are matched with nothing.
+        mask: (B, n) weights of the points of x; those of weight 0 are matched with nothing.
     """
     distance = torch.cdist(
         x.detach(), y.detach(), 1.0 if kind == "l1" else 2.0, "donot_use_mm_for_euclid_dist"

@@ -80,7 +80,8 @@ def box_figure(
 def _panels(models: list[str]) -> tuple[Figure, list[Axes]]:
     """A figure with one panel per merit: all of one size, beside names of any length."""
     font = FontProperties(family="DejaVu Sans", size=LABEL_POINTS)
-    names = max(TextPath((0, 0), name, prop=font).get_extents().width for name in models) / 72
+    longest = sorted(models, key=len)[-3:]  # letters differ in width, so not the longest alone
+    names = max(TextPath((0, 0), name, prop=font).get_extents().width for name in longest) / 72
     left, height = names + 0.2, ROW_INCHES * (len(models) + 0.2)
     width = left + len(MERITS) * (PANEL_INCHES + GAP_INCHES)
     figure = Figure(figsize=(width, height + TOP_INCHES + BOTTOM_INCHES))

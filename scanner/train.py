@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -165,9 +165,8 @@ def _train_epoch(
 ) -> tuple[Tensor, int]:
     """One pass over the training events; (members, 2) mean loss and KL, and the step count."""
     model.train()
-    size = min(trial.training.batch_size, len(train.objects))
+    size, before = min(trial.training.batch_size, len(train.objects)), steps
     total = torch.zeros(len(members.numbers), 2).to(train.objects)
-    before = steps
     for index, noise in _batches(members, len(train.objects), size, LATENT):
         batch = Inputs(*(tensor[index.to(tensor.device)] for tensor in train))
         flat = members.flat.detach().requires_grad_()
@@ -188,9 +187,8 @@ def _batches(
     no event is left out.
     """
     order = torch.stack([torch.randperm(events, generator=g) for g, _ in members.streams])
-    steps = -(-events // size)
-    order = torch.cat([order, order[:, : steps * size - events]], dim=1)
-    for step in range(steps):
+    order = torch.cat([order, order[:, : -events % size]], dim=1)
+    for step in range(order.shape[1] // size):
         if step % NOISE_STEPS == 0:
             shape = (NOISE_STEPS, size, latent)
             noise = torch.stack([torch.randn(shape, generator=g) for _, g in members.streams])
@@ -213,14 +211,15 @@ def _losses(
     ) -> Tensor:
         state = {**_unflatten(model, flat), **buffers}
         outputs = functional_call(model, state, (batch, noise))
-        terms = {"beta": beta, "hlf_weight": weight, "training": trial.training}
-        loss = training_loss(batch, outputs, **terms)
+        how = trial.training
+        loss = training_loss(batch, outputs, beta=beta, hlf_weight=weight, training=how)
         return torch.stack([loss.mean(), kl(outputs.mean, outputs.log_variance).mean()])
 
     lead = None if shared else 0
     weights = members.beta, members.hlf_weight
     together = vmap(one, in_dims=(0, 0, lead, 0, 0, 0))
-    return cast(Tensor, together(flat, members.buffers, batch, noise, *weights))
+    losses: Tensor = together(flat, members.buffers, batch, noise, *weights)
+    return losses
 
 
 def _adam(members: _Members, gradient: Tensor, steps: int) -> None:

@@ -121,23 +121,22 @@ def test_growing_runs_the_new_and_shrinking_hides(undisturbed, tmp_path):
 def test_a_driver_that_dies_is_resumed(undisturbed, tmp_path, death):
     folder, *_ = undisturbed
     write_grid(tmp_path)
-    driver = subprocess.Popen(COMMAND, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     children = []
-    for line in driver.stderr:
-        if "1 of 4 trials done" in line:
-            children = psutil.Process(driver.pid).children(recursive=True)
-            os.kill(driver.pid, death)
-            break
-    said = driver.stderr.read()
-    driver.wait(60)
+    with subprocess.Popen(COMMAND, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
+        for line in driver.stderr:
+            if "1 of 4 trials done" in line:
+                children = psutil.Process(driver.pid).children(recursive=True)
+                os.kill(driver.pid, death)
+                break
+        said = driver.stderr.read()
     assert driver.returncode == (-9 if death == signal.SIGKILL else 130)
     if death == signal.SIGINT:
         assert "goes on from here" in said
         assert "Traceback" not in said
-    psutil.wait_procs(children, timeout=60)
     for process in children:
         if process.is_running():
             process.kill()
+    psutil.wait_procs(children)
     results = tmp_path / "results" / "small"
     finished = {p: p.stat().st_mtime_ns for p in (results / "trials").glob("*.parquet")}
     assert 1 <= len(finished) < 4

@@ -76,6 +76,9 @@ def test_chamfer_does_not_see_masked_points():
     elsewhere = torch.where(mask[..., None] == 1, x, y)
     assert torch.equal(chamfer(x, y, mask=mask), chamfer(elsewhere, y, mask=mask))
     assert chamfer(x[:1], y[:1], mask=torch.zeros(1, 9)).isfinite().all()
+    whole, doubled = chamfer(x, y, mask=mask), chamfer(x, y, mask=2 * mask)
+    distance = torch.cdist(x[:, :4], y).amin(-1).sum(-1)
+    torch.testing.assert_close(doubled - whole, distance)
 
 
 def test_chamfer_is_the_same_under_vmap():

@@ -83,7 +83,7 @@ def test_shapes_and_posterior_mean(architecture, representation, hlf):
 @pytest.mark.parametrize("training", [False, True])
 def test_member_is_the_same_in_a_pack(architecture, representation, hlf, training):
     """Loss, gradients and running statistics; in training and in evaluation."""
-    trial = make_trial(architecture, "planar", representation, hlf)
+    trial = make_trial(architecture, "planar", representation=representation, hlf=hlf)
     models = [model.train(training) for model in members(trial)]
     weights, buffers = stack_module_state(models)
     inputs = [make_inputs(trial, 8, seed=k) for k in range(MEMBERS)]
@@ -235,7 +235,7 @@ def test_gcn_vae_has_the_parameters_of_the_paper(preset, hidden, count):
 
 @pytest.mark.parametrize(("hidden", "width"), [(0, 78), (20, 20)])
 def test_the_vector_of_the_posterior_heads_feeds_the_flow(hidden, width):
-    planar = variant(FLOWS, "planar", {"count": 6} if "count" in FLOWS["planar"].settings else {})
+    planar = variant(FLOWS, "planar", {})
     model = GCNVAE(Shape(39, 5, 0, 0), planar, "paper", hidden)
     flow = sum(parameter.numel() for parameter in model.posterior.flow.parameters())
     assert flow % (width + 1) == 0

@@ -2,6 +2,7 @@
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from scanner.errors import ScannerError
 from scanner.ranking import COLUMNS, MERITS, RANKINGS, rank, read_challenge
 from scanner.report import newest_scan, report
 
+MODULE = import_module("scanner.report")  # `scanner.report` itself is the function
 GOLDEN = Path(__file__).parent / "golden"
 CSV = """\
 Signal,Model,Chan,AUC,1e-2,1e-3,1e-4
@@ -36,14 +38,14 @@ def table(tmp_path):
 
 @pytest.fixture(autouse=True)
 def few_pixels(monkeypatch):
-    monkeypatch.setattr("scanner.report.PNG_DPI", 40)
+    monkeypatch.setattr(MODULE, "PNG_DPI", 40)
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take most of the time of a report; only some tests need them."""
     empty = {f"{method}.png": b"" for method in RANKINGS}
-    monkeypatch.setattr("scanner.report._figures", lambda *_: empty)
+    monkeypatch.setattr(MODULE, "_figures", lambda *_: empty)
 
 
 @pytest.mark.usefixtures("no_figures")
