@@ -24,7 +24,7 @@ from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
 from scanner.train import FitResult, State, fit
 from scanner.trial import Split, Trial, Variant
 
-SCORE_BATCH = 2048
+SCORE_BATCH = {"cpu": 256, "cuda": 8192}
 PAPER_TEST = {"1": 10_000, "2a": 5_868, "2b": 89_000, "3": 1_025_333}
 UNTRAINED = "untrained_"
 Row = dict[str, str | float | int]
@@ -150,9 +150,10 @@ def score_inputs(
     placed = {k: v.to(inputs.objects.device) for k, v in state.items()}
     functions = {name: resolve(entry) for name, entry in SCORES.items()}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in functions}
+    size = SCORE_BATCH[inputs.objects.device.type]
     with torch.no_grad():
-        for start in range(0, len(inputs.objects), SCORE_BATCH):
-            batch = Inputs(*(t[start : start + SCORE_BATCH] for t in inputs))
+        for start in range(0, len(inputs.objects), size):
+            batch = Inputs(*(t[start : start + size] for t in inputs))
             noise = batch.objects.new_zeros(len(batch.objects), LATENT)
             outputs = functional_call(model, placed, (batch, noise))
             for name, function in functions.items():
