@@ -137,7 +137,8 @@ def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> No
             text = f"{results}: begun with dataset {before.dataset} ({before.dataset_digest[:12]})"
             text += f", which is now {grid.dataset} ({digest[:12]})"
             raise DataError(f"{text}; give the scan another name or --results DIR")
-    scan = store.Scan(str(path), path.read_text(), grid.dataset, digest, provenance("driver"))
+    made = provenance("driver")
+    scan = store.Scan(str(path), path.read_text(), grid.dataset, digest, made, grid.channels)
     store.write_scan(results, scan)
 
 
@@ -186,18 +187,26 @@ def _tune_pack(config: dict[str, int], packs: list[list[str]], work: Work) -> di
 def _callback(
     results: Path, planned: Plan, packs: list[tuple[Trial, ...]], progress: Progress | None
 ) -> Any:  # noqa: ANN401 - a class of ray, which is imported late
+    """Tell `progress` of every pack that ends; Tune pickles a callback, but not its `tell`."""
     from ray import tune
 
     ids = {trial.id for trial in planned.trials}
 
     class Report(tune.Callback):
+        tell: Progress | None = None
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:  # noqa: ANN401
             pack = packs[trial.config["pack"]]
-            first = f"{pack[0].channel} {pack[0].pack_key.architecture.label} {pack[0].flow.label}"
-            if progress:
-                progress(len(ids & store.done(results)), len(ids), f"{first} x{len(pack)}")
+            what = f"{pack[0].channel} {pack[0].architecture.label} {pack[0].flow.label}"
+            if self.tell:
+                self.tell(len(ids & store.done(results)), len(ids), f"{what} x{len(pack)}")
 
-    return Report()
+    report = Report()
+    report.tell = progress
+    return report
 
 
 def _record_loss(results: Path, pack: tuple[Trial, ...], error: Exception) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -63,10 +64,13 @@ def listening():
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scan")
-    grid, seen = write_grid(folder), []
-    outcome = scanner.launch(
-        grid, folder / "results", cpus=2, progress=lambda *said: seen.append((*said, listening()))
-    )
+    grid, seen, lock = write_grid(folder), [], threading.RLock()
+
+    def progress(*said):
+        with lock:  # as a progress bar has, which cannot be pickled
+            seen.append((*said, listening()))
+
+    outcome = scanner.launch(grid, folder / "results", cpus=2, progress=progress)
     return folder, outcome, seen
 
 
