@@ -26,6 +26,34 @@ def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
     return combined.rename(columns=MEASURES | names)[COLUMNS]
 
 
+def seed_table(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Median over the pairs and spread over the seeds, as in Table S1 of arXiv:2110.08508.
+
+    Args:
+        table: The ranked models, challenge format.
+        results: Rows of trained networks among others.
+
+    Returns:
+        A row per model that has seeds, best AUC first: model, seeds (those with every pair), and
+        for each merit its median over the pairs and, in `<merit> sd`, the standard deviation of the
+        medians of single seeds (n - 1 in the denominator), missing where there is one seed.
+    """
+    if results.empty:
+        return pd.DataFrame()
+    done = results[(results["stage"] == "trained") & results["auc"].notna()]
+    runs = done.rename(columns=MEASURES).groupby(["name", "seed"])
+    pairs = table.groupby("Model").size()
+    whole = runs.size() == pairs.reindex(runs.size().index.get_level_values("name")).to_numpy()
+    singles = runs[list(MERITS)].median()[whole].groupby("name")
+    spread, seeds = singles.std(), singles.size()
+    medians = table.groupby("Model")[list(MERITS)].median().loc[seeds.index]
+    order = [column for merit in MERITS for column in (merit, f"{merit} sd")]
+    out = medians.join(spread.add_suffix(" sd"))[order]
+    out.insert(0, "seeds", seeds)
+    out = out.rename_axis("model").reset_index()
+    return out.sort_values(["AUC", "model"], ascending=[False, True], ignore_index=True)
+
+
 def coverage(cells: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """The planned cells, each with its status: done, diverged or missing.
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from scanner import words
 from scanner.errors import GridError
-from scanner.registry import SCORES, Entry
+from scanner.registry import Entry
 from scanner.schema import (
     Beta,
     Flag,
@@ -19,6 +20,7 @@ from scanner.schema import (
     TrainingSection,
     check,
     check_keys,
+    check_search,
     nearest,
     settings_of,
     shown,
@@ -69,6 +71,8 @@ class Grid:
         score: Anomaly scores.
         flow: Latent flows.
         seed: Replicas of every model.
+        absent: Channels of the file that are left out, because the dataset put in place of the
+            file's lacks them.
         exclude: Rules that take cells out of the product.
         training: Training settings of every trial.
         split: How each channel's background is divided.
@@ -87,6 +91,7 @@ class Grid:
     score: tuple[str, ...]
     flow: tuple[Variant, ...]
     seed: tuple[int, ...]
+    absent: tuple[str, ...]
     exclude: tuple[Rule, ...]
     training: Training
     split: Split
@@ -103,7 +108,8 @@ def parse(text: str, path: str, datasets: Datasets | None = None,
         text: The YAML text.
         path: Name of the file, for the messages.
         datasets: The imported datasets with their channels; None leaves both unchecked.
-        dataset: Name of a dataset that replaces the file's.
+        dataset: Name of a dataset that replaces the file's; the channels that it lacks go, and
+            are `Grid.absent`.
 
     Raises:
         GridError: With every problem of the file, each with line and column.
@@ -116,28 +122,30 @@ def parse(text: str, path: str, datasets: Datasets | None = None,
         raise GridError(path, source.problems)
     raw = {key: value for key, value in source.value.items()
            if value is not None or key not in OPTIONAL}
-    grid = _grid(source, raw if dataset is None else {**raw, "dataset": dataset}, datasets)
+    raw |= {"dataset": dataset} if dataset else {}
+    grid = _grid(source, raw, datasets, dataset is not None)
     if source.problems or grid is None:
         raise GridError(path, source.problems)
     return grid
 
 
-def _grid(source: Source, raw: Raw, datasets: Datasets | None) -> Grid | None:
+def _grid(source: Source, raw: Raw, datasets: Datasets | None, lenient: bool) -> Grid | None:
     check_keys(source, (), raw, allowed=REQUIRED + OPTIONAL, required=REQUIRED)
     name, dataset = (_word(source, raw, key) for key in ("name", "dataset"))
     base = _base_settings(source, raw.get("settings", {}))
-    channels = _channels(source, raw, _known_channels(source, dataset, datasets))
+    channels = _channels(source, raw, _known_channels(source, dataset, datasets), lenient)
     axes = _axes(source, raw["grid"], base) if "grid" in raw else {}
     rules = _rules(source, raw.get("exclude", []), {**channels, **axes})
     training = check(source, ("training",), TrainingSection, raw.get("training", {}))
     split = check(source, ("split",), SplitSection, raw.get("split", {}))
     resources = check(source, ("resources",), Resources, raw.get("resources", {}))
-    search = check(source, ("search",), Search, raw["search"]) if "search" in raw else None
+    search = check_search(source, raw.get("search"), axes.get("hlf", ()))
     if source.problems:
         return None
     changed = tuple(variant(AXES[axis], word, base[word])
                     for axis in AXES for word in AXES[axis] if word in base)
-    return Grid(name, dataset, channels["channel"], **axes, exclude=rules,
+    absent = tuple(str(c) for c in _listed(raw["channels"]) if c not in channels["channel"])
+    return Grid(name, dataset, channels["channel"], **axes, absent=absent, exclude=rules,
                 training=Training(**training.model_dump()), split=Split(**split.model_dump()),
                 settings=changed, resources=resources, search=search)
 
@@ -155,11 +163,18 @@ def _known_channels(source: Source, dataset: str, datasets: Datasets | None) -> 
     return None
 
 
-def _channels(source: Source, raw: Raw, known: list[str] | None) -> Found:
+def _listed(value: Value) -> list[Value]:
+    return value if isinstance(value, list) else [value]
+
+
+def _channels(source: Source, raw: Raw, known: list[str] | None, lenient: bool) -> Found:
+    """The channels; those that the dataset lacks are faults, or are left out if `lenient`."""
     def item(where: Where, value: Value) -> Choice | None:
         channel: str | None = check(source, where, SafeName, value)
         if channel is None or known is None or channel in known:
             return channel
+        if lenient and set(_listed(raw["channels"])) & set(known):
+            return None
         text = f"channels: {channel!r} is not a channel of the dataset{nearest(channel, known)}"
         report(source, where, text)
         return None
@@ -203,16 +218,15 @@ def _reader(source: Source, axis: str, base: Base) -> Reader:
     if axis in AXES:
         return lambda where, value: _variant(source, axis, base, where, value)
     if axis == "score":
-        return lambda where, value: _registered(source, axis, SCORES, where, value)
+        return lambda where, value: words.score(source, where, value)
     return lambda where, value: check(source, where, PLAIN_AXES[axis], value)
 
 
 def _axis(source: Source, axis: str, where: Where, raw: Value, item: Reader) -> Found:
     """The values of an axis by its name, or nothing after reporting what is wrong."""
     before = len(source.problems)
-    pairs: list[tuple[Where, Value]] = [(where, raw)]
-    if isinstance(raw, list):
-        pairs = [((*where, i), value) for i, value in enumerate(raw)]
+    places = [(*where, i) for i in range(len(raw))] if isinstance(raw, list) else [where]
+    pairs = list(zip(places, _listed(raw), strict=True))
     if not pairs:
         report(source, where, f"{title(where)}: the list is empty; give at least one value")
     first: dict[Choice, Where] = {}
@@ -227,24 +241,12 @@ def _axis(source: Source, axis: str, where: Where, raw: Value, item: Reader) -> 
     return {axis: tuple(first)} if len(source.problems) == before else {}
 
 
-def _registered(source: Source, axis: str, registry: dict[str, Entry], where: Where,
-                value: Value) -> str | None:
-    if isinstance(value, str) and value in registry:
-        return value
-    hint = "; for no flow write the word none" if axis == "flow" and value is None else ""
-    article = "an" if axis[0] in "aeiou" else "a"
-    place = title(where[:2] if where[0] == "grid" else where)
-    text = f"{place}: {shown(value)} is not {article} {axis}{hint}{nearest(value, registry)}"
-    report(source, where, text, key=len(where) > 2 and where in source.keys)
-    return None
-
-
 def _variant(source: Source, axis: str, base: Base, where: Where, value: Value) -> Variant | None:
     given: Value = {}
     if isinstance(value, dict) and len(value) == 1:
         ((value, given),) = value.items()
         where = (*where, value)
-    name = _registered(source, axis, AXES[axis], where, value)
+    name = words.registered(source, axis, AXES[axis], where, value)
     if name is None:
         return None
     settings = _settings(source, AXES[axis][name], where, given)
@@ -266,30 +268,29 @@ def _rule(source: Source, where: Where, raw: Value, found: Found) -> Rule | None
         report(source, where, text)
         return None
     check_keys(source, where, raw, allowed=RULE_AXES)
-    listed: dict[str, list[Value]] = {
-        axis: wanted if isinstance(wanted, list) else [wanted]
-        for axis, wanted in raw.items() if axis in RULE_AXES}
+    listed = {axis: _listed(wanted) for axis, wanted in raw.items() if axis in RULE_AXES}
     values = tuple((axis, _matched(source, where, axis, wanted, found))
                    for axis, wanted in listed.items())
     if values and all(set(chosen) == set(found.get(axis, [""])) for axis, chosen in values):
         report(source, where, "exclude: the rule takes out the whole grid")
-    words = (f"{axis}: {', '.join(map(shown, wanted))}" for axis, wanted in listed.items())
-    return Rule("; ".join(words), values)
+    parts = (f"{axis}: {', '.join(map(shown, wanted))}" for axis, wanted in listed.items())
+    return Rule("; ".join(parts), values)
 
 
 def _matched(source: Source, where: Where, axis: str, wanted: list[Value],
              found: Found) -> tuple[Choice, ...]:
-    registry = SCORES if axis == "score" else AXES.get(axis)
     before = len(source.problems)
-    for i, item in enumerate(wanted if registry else []):
+    if axis == "score":
+        wanted = [words.score(source, (*where, axis, i), item) for i, item in enumerate(wanted)]
+    for i, item in enumerate(wanted if axis in AXES else []):
         name = item.partition("[")[0] if isinstance(item, str) else item
-        _registered(source, axis, registry or {}, (*where, axis, i), name)
+        words.registered(source, axis, AXES[axis], (*where, axis, i), name)
     chosen = tuple(choice for choice in found.get(axis, ())
                    if any(_same(choice, item) for item in wanted))
     if axis in found and not chosen and len(source.problems) == before:
-        words = [c.label if isinstance(c, Variant) else shown(c) for c in found[axis]]
+        there = [c.label if isinstance(c, Variant) else shown(c) for c in found[axis]]
         report(source, (*where, axis), f"exclude: the rule matches nothing, because the grid's "
-               f"{axis} is never {' or '.join(map(shown, wanted))} ({', '.join(words)})")
+               f"{axis} is never {' or '.join(map(shown, wanted))} ({', '.join(there)})")
     return chosen
 
 

@@ -16,14 +16,15 @@ from typing import Any
 
 from scanner import store
 from scanner.datasets import list_datasets, open_dataset
-from scanner.errors import DataError, ResultError, ScannerError
+from scanner.errors import DataError, ScannerError
 from scanner.grid import Grid, parse
 from scanner.lock import scan_lock
-from scanner.plan import Plan, plan
+from scanner.pending import Job, describe, pending_jobs, record_loss, units
+from scanner.pending import progress as counted
+from scanner.plan import AUTOMATIC_PACK, Plan, plan
 from scanner.provenance import provenance
-from scanner.trial import Trial, from_json
+from scanner.study import Study
 
-RETRIED = ("preempted", "storage")
 OBJECT_STORE_BYTES = 200_000_000
 ATTEMPTS = 3
 Progress = Callable[[int, int, str], None]
@@ -31,7 +32,15 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch left: trial ids by state, of all that the grid plans."""
+    """What a launch left: ids by state, of all trials (or searches) that the grid plans.
+
+    Attributes:
+        results: The result folder.
+        done: What is complete.
+        failed: What failed and is not tried again unasked.
+        pending: The others.
+        ran: Trainings that this launch added.
+    """
 
     results: Path
     done: tuple[str, ...]
@@ -42,11 +51,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """Everything that workers need besides their pack; absolute paths."""
+    """Everything that workers need besides their job; absolute paths."""
 
     results: Path
     data_root: Path | None
     device: str
+    pack: int
 
 
 def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | None = None) -> Grid:
@@ -91,8 +101,8 @@ def launch(
         address: A running Ray cluster; a local one is started if None.
         cpus: CPUs of the local Ray; all that this process may use if None.
         retry: Failure classes to run again (`all` for every class).
-        only: Trial ids to run; all if empty.
-        progress: Called with done, planned and a text whenever a pack ends.
+        only: Trial ids (search ids for a grid with a search) to run; all if empty.
+        progress: Called with done, planned and a text whenever a pack, or a search's batch, ends.
 
     Raises:
         ScannerError: For a wrong grid, a missing dataset, a scan that another driver runs.
@@ -102,30 +112,15 @@ def launch(
     folder = (results or Path("results") / parsed.name).absolute()
     with scan_lock(folder):
         _record(folder, Path(grid), parsed, data_root)
-        packs = pending_packs(planned, folder, retry, only)
-        if packs:
+        before, _ = counted(planned, folder)
+        jobs = pending_jobs(planned, folder, retry, only)
+        if jobs:
             root = data_root.absolute() if data_root else None
-            work = Work(folder, root, "cuda" if parsed.resources.gpus_per_trial > 0 else "cpu")
-            _run_on_ray(packs, work, parsed, planned, address, cpus, progress)
-        return _outcome(planned, folder, sum(map(len, packs)))
-
-
-def pending_packs(
-    planned: Plan, results: Path, retry: Sequence[str] = (), only: Sequence[str] = ()
-) -> list[tuple[Trial, ...]]:
-    """The plan's packs without the trials that are done, or failed in a way that stays."""
-    finished = store.done(results)
-    failed = {key: record["class"] for key, record in store.failures(results).items()}
-    unknown = set(only) - {trial.id for trial in planned.trials}
-    if unknown:
-        raise ResultError(f"--only {' '.join(sorted(unknown))}: no such trial in the grid")
-
-    def wanted(trial: Trial) -> bool:
-        again = "all" in retry or failed.get(trial.id, RETRIED[0]) in (*RETRIED, *retry)
-        return trial.id not in finished and again and (not only or trial.id in only)
-
-    packs = [tuple(trial for trial in pack if wanted(trial)) for pack in planned.packs]
-    return [pack for pack in packs if pack]
+            device = "cuda" if parsed.resources.gpus_per_trial > 0 else "cpu"
+            pack = parsed.resources.pack
+            work = Work(folder, root, device, AUTOMATIC_PACK if pack == "auto" else int(pack))
+            _run_on_ray(jobs, work, parsed, planned, address, cpus, progress)
+        return _outcome(planned, folder, before)
 
 
 def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> None:
@@ -143,7 +138,7 @@ def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> No
 
 
 def _run_on_ray(
-    packs: list[tuple[Trial, ...]],
+    jobs: list[Job],
     work: Work,
     grid: Grid,
     planned: Plan,
@@ -154,43 +149,43 @@ def _run_on_ray(
     with _ray(address, cpus, grid.resources.gpus_per_trial) as scratch:
         from ray import tune
 
-        trainable = tune.with_parameters(
-            _tune_pack, packs=[[t.to_json() for t in pack] for pack in packs], work=work
-        )
+        trainable = tune.with_parameters(_tune_job, jobs=jobs, work=work)
         resources = {"cpu": grid.resources.cpus_per_trial, "gpu": grid.resources.gpus_per_trial}
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
-            param_space={"pack": tune.grid_search(list(range(len(packs))))},
+            param_space={"job": tune.grid_search(list(range(len(jobs))))},
             tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(
                 name="scan",
                 storage_path=str(scratch),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-                callbacks=[_callback(work.results, planned, packs, progress)],
+                callbacks=[_callback(work.results, planned, jobs, progress)],
             ),
         )
         ended = tuner.fit()
         for result in (ended[i] for i in range(len(ended))):
             if result.error is not None and result.config is not None:
-                _record_loss(work.results, packs[result.config["pack"]], result.error)
+                record_loss(work.results, jobs[result.config["job"]], result.error)
 
 
-def _tune_pack(config: dict[str, int], packs: list[list[str]], work: Work) -> dict[str, Any]:
-    """The Tune trainable: one pack; its results are in the files, Tune only hears the outcome."""
-    from scanner.run import run_pack
-
-    pack = [from_json(text) for text in packs[config["pack"]]]
-    return {"outcome": run_pack(pack, work.results, work.data_root, work.device)}
-
-
-def _callback(
-    results: Path, planned: Plan, packs: list[tuple[Trial, ...]], progress: Progress | None
-) -> Any:  # noqa: ANN401 - a class of ray, which is imported late
-    """Tell `progress` of every pack that ends; Tune pickles a callback, but not its `tell`."""
+def _tune_job(config: dict[str, int], jobs: list[Job], work: Work) -> dict[str, Any]:
+    """The Tune trainable: one job; its results are in the files, Tune only hears the outcome."""
     from ray import tune
 
-    ids = {trial.id for trial in planned.trials}
+    from scanner.run import run_pack
+    from scanner.search import Place, run_study
+
+    job = jobs[config["job"]]
+    if not isinstance(job, Study):
+        return {"outcome": run_pack(job, work.results, work.data_root, work.device)}
+    place = Place(work.results, work.data_root, work.device, work.pack)
+    return {"outcome": run_study(job, place, lambda found: tune.report({"found": found}))}
+
+
+def _callback(results: Path, planned: Plan, jobs: list[Job], progress: Progress | None) -> Any:  # noqa: ANN401 - a class of ray, which is imported late
+    """Tell `progress` of every pack and batch; Tune pickles a callback, but not its `tell`."""
+    from ray import tune
 
     class Report(tune.Callback):
         tell: Progress | None = None
@@ -198,35 +193,26 @@ def _callback(
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:  # noqa: ANN401
-            pack = packs[trial.config["pack"]]
-            what = f"{pack[0].channel} {pack[0].architecture.label} {pack[0].flow.label}"
-            if self.tell:
-                self.tell(len(ids & store.done(results)), len(ids), f"{what} x{len(pack)}")
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any  # noqa: ANN401
+        ) -> None:
+            job = jobs[trial.config["job"]]
+            if self.tell and ("found" in result or not isinstance(job, Study)):
+                self.tell(*counted(planned, results), describe(job))
 
     report = Report()
     report.tell = progress
     return report
 
 
-def _record_loss(results: Path, pack: tuple[Trial, ...], error: Exception) -> None:
-    """A pack whose worker died in every attempt: its unfinished trials are `preempted`."""
-    finished = store.done(results)
-    record = {"class": "preempted", "exception": repr(error), "frame": "", "traceback": str(error)}
-    for trial in pack:
-        if trial.id not in finished:
-            store.write_failure(results, trial, record)
-
-
-def _outcome(planned: Plan, results: Path, ran: int) -> Outcome:
-    ids = [trial.id for trial in planned.trials]
-    finished, failed = store.done(results), store.failures(results)
+def _outcome(planned: Plan, results: Path, before: int) -> Outcome:
+    known = units(planned, results)
     return Outcome(
         results,
-        tuple(key for key in ids if key in finished),
-        tuple(key for key in ids if key in failed),
-        tuple(key for key in ids if key not in finished and key not in failed),
-        ran,
+        tuple(unit.id for unit in known if not unit.left),
+        tuple(unit.id for unit in known if unit.failed),
+        tuple(unit.id for unit in known if unit.left and not unit.failed),
+        sum(len(unit.done) for unit in known) - before,
     )
 
 

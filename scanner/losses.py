@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from scanner.models import Outputs
 from scanner.representations import Inputs
@@ -36,13 +37,28 @@ def training_loss(
 
 
 def reconstruction_error(inputs: Inputs, outputs: Outputs, training: Training) -> Tensor:
-    """(B,) L_C between the input objects and the reconstructed ones, over the latter's columns."""
-    columns = outputs.objects.shape[-1]
-    mask = inputs.mask if training.masked else None
-    return chamfer(inputs.objects[..., :columns], outputs.objects, training.chamfer, mask)
+    """(B,) error of the reconstructed objects, over their columns.
+
+    L_C; for a model that predicts which rows are real, L_C between the real rows of either side
+    plus the cross entropy of that prediction, per real object.
+    """
+    real = inputs.objects[..., : outputs.objects.shape[-1]]
+    if outputs.mask_logits is None:
+        mask = inputs.mask if training.masked else None
+        return chamfer(real, outputs.objects, training.chamfer, mask)
+    mask = inputs.mask
+    distance = chamfer(real, outputs.objects, training.chamfer, mask, mask)
+    entropy = binary_cross_entropy_with_logits(outputs.mask_logits, mask, reduction="none")
+    return (distance + entropy.sum(-1)) / mask.sum(-1).clamp_min(1)
 
 
-def chamfer(x: Tensor, y: Tensor, kind: str = "l2", mask: Tensor | None = None) -> Tensor:
+def chamfer(
+    x: Tensor,
+    y: Tensor,
+    kind: str = "l2",
+    mask: Tensor | None = None,
+    mask_y: Tensor | None = None,
+) -> Tensor:
     """(B,) sum over x of the distance to the nearest y, plus the same from y to x (Eq. 2).
 
     The nearest points are found outside the gradient, which flows through the matched pairs alone:
@@ -53,16 +69,18 @@ def chamfer(x: Tensor, y: Tensor, kind: str = "l2", mask: Tensor | None = None) 
         y: (B, m, F) points.
         kind: `l2` (Euclidean), `l1` (Manhattan) or `l2sq` (squared Euclidean).
         mask: (B, n) weights of the points of x; those of weight 0 are matched with nothing.
+        mask_y: (B, m) the same for y.
     """
     distance = torch.cdist(
         x.detach(), y.detach(), 1.0 if kind == "l1" else 2.0, "donot_use_mm_for_euclid_dist"
     )
-    from_x = _length(x - _take(y, distance.min(-1).indices), kind)
     if mask is not None:
-        from_x = from_x * mask
-        distance = distance.masked_fill(mask[..., None] == 0, math.inf)
+        distance = distance.masked_fill(mask.unsqueeze(-1) == 0, math.inf)
+    if mask_y is not None:
+        distance = distance.masked_fill(mask_y.unsqueeze(-2) == 0, math.inf)
+    from_x = _length(x - _take(y, distance.min(-1).indices), kind)
     from_y = _length(y - _take(x, distance.min(-2).indices), kind)
-    return from_x.sum(-1) + from_y.sum(-1)
+    return _weighted(from_x, mask) + _weighted(from_y, mask_y)
 
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -81,6 +99,10 @@ def flow_kl(outputs: Outputs) -> Tensor:
 def hlf_error(inputs: Inputs, outputs: Outputs) -> Tensor:
     """(B,) mean squared error of the high-level features; 0 where they are no input."""
     return (inputs.hlf - outputs.hlf).square().sum(-1) / max(inputs.hlf.shape[-1], 1)
+
+
+def _weighted(lengths: Tensor, mask: Tensor | None) -> Tensor:
+    return lengths.sum(-1) if mask is None else (lengths * mask).sum(-1)
 
 
 def _length(difference: Tensor, kind: str) -> Tensor:

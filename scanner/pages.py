@@ -12,8 +12,10 @@ import pandas as pd
 from scanner import findings, tables
 from scanner.pool import Pool
 from scanner.ranking import RANKINGS, total_improvement
+from scanner.teaching import EVERY, teaching_count, teaching_sentences
 
 MARK = "†"
+DIGITS = 4  # of an AUC or an efficiency on a page; CSV files have all
 TIE_TEXT = (
     "Tie “2 of 9”: nine models share the value, and the two shown are the first by name. "
     "No model is the best as such: each method has its own order."
@@ -28,6 +30,27 @@ CONTROL_TEXT = (
     "in no ranking. AUC is compared, for the first model by AUC of each method: with every single "
     "variable and its own untrained network. A control not beaten means no gain from training."
 )
+TEACHING_TEXT = (
+    "Median AUC over the (channel, signal) pairs, seeds combined by the median: the trained "
+    "networks of an architecture, the same networks before training, and what needs no network. "
+    "gain: trained - untrained. mult: multiplicity. >x: on how many pairs the trained AUC is "
+    "above that of x."
+)
+SEEDS_TEXT = (
+    "Median over the (channel, signal) pairs, seeds combined by the median. sd: standard deviation "
+    "over the seeds of the median of one seed; - with one seed. In the form of Table S1 of "
+    "arXiv:2110.08508, as fractions."
+)
+SAMPLE_TEXT = (
+    "Dataset sample: the bundled events are not the published data, and nothing here may be "
+    "compared with the published Table S1."
+)
+SEARCH_TEXT = (
+    "Objective: validation loss per background event, always with the grid's own HLF weight. "
+    "default: of the grid's own training settings; best: of the training that is ranked, with its "
+    "settings. Of several seeds each has its own search."
+)
+FOLD = 20  # rows
 FLAG_TEXT = (
     "Every row and model is tested; nothing is dropped or repaired. An equal eps_S at two cuts is "
     "no measurement of the tighter one; identical models inflate places below them."
@@ -55,6 +78,21 @@ class Section:
     label: str = ""
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What stands beside the rankings; every table has no rows where there is no result folder.
+
+    Attributes:
+        controls: What `findings.against_controls` returned.
+        teaching: What `teaching.teaching` returned.
+        seeds: What `findings.seed_table` returned.
+    """
+
+    controls: pd.DataFrame
+    teaching: pd.DataFrame
+    seeds: pd.DataFrame
+
+
 def best(
     pool: Pool, shown: pd.DataFrame, method: str, convention: str, channel: str = "All"
 ) -> pd.DataFrame:
@@ -77,15 +115,13 @@ def notes(pool: Pool, convention: str) -> tuple[str, ...]:
     return (*pool.notes, CONVENTION_TEXT[convention], *(small if words else []), TIE_TEXT)
 
 
-def sections(
-    pool: Pool, shown: pd.DataFrame, controls: pd.DataFrame, convention: str
-) -> list[Section]:
+def sections(pool: Pool, shown: pd.DataFrame, found: Findings, convention: str) -> list[Section]:
     """All sections of a report.
 
     Args:
         pool: What is ranked.
         shown: The ranking in the convention that is shown.
-        controls: What `findings.against_controls` returned; no rows without controls.
+        found: What stands beside it.
         convention: Its name.
     """
     channels = ["All", *sorted(set(pool.table["Chan"]))]
@@ -96,7 +132,37 @@ def sections(
     parts.append(Section("Total improvement, the ten best medians", (improvement,),
                          total_improvement(pool.table).head(10)))  # fmt: skip
     doubt = Section("Rows and models to doubt", (FLAG_TEXT,), findings.flags(pool.table))
-    return [*parts, *_controls(pool, shown, controls), *_coverage(pool), doubt]
+    beside = [*teaching_sections(found.teaching), *seed_sections(pool, found.seeds)]
+    return [*parts, *beside, *_controls(pool, shown, found.controls), *_searches(pool),
+            *_coverage(pool), doubt]  # fmt: skip
+
+
+def teaching_sections(table: pd.DataFrame) -> list[Section]:
+    """Does training teach anything: per architecture, and folded per model."""
+    if table.empty:
+        return []
+    whole, short = table["model"] == EVERY, table.rename(columns=_short).round(DIGITS)
+    return [
+        Section("Does training teach anything?", (TEACHING_TEXT, teaching_count(table)),
+                short[whole].drop(columns="model")),
+        Section("Does training teach anything, per architecture and score",
+                tuple(teaching_sentences(table)), folded=True),
+        Section("Does training teach anything, per model", (TEACHING_TEXT,),
+                short[~whole].drop(columns=["architecture", "score", "models"]), folded=True),
+    ]  # fmt: skip
+
+
+def _short(column: str) -> str:
+    return column.replace("multiplicity", "mult").replace("beats_", ">")
+
+
+def seed_sections(pool: Pool, table: pd.DataFrame) -> list[Section]:
+    """The table of medians and their spread over the seeds."""
+    if table.empty:
+        return []
+    text = (SEEDS_TEXT, SAMPLE_TEXT) if "sample" in set(pool.results["dataset"]) else (SEEDS_TEXT,)
+    return [Section("Median over the signals, spread over the seeds", text, table.round(DIGITS),
+                    folded=len(table) > FOLD, label="tab:table-s1")]  # fmt: skip
 
 
 def markdown(name: str, heading: Sequence[str], parts: Sequence[Section]) -> str:
@@ -170,6 +236,13 @@ def _controls(pool: Pool, shown: pd.DataFrame, controls: pd.DataFrame) -> list[S
         Section("Controls: what needs no training", (CONTROL_TEXT, count), summary),
         Section("Controls per signal (AUC)", sentences, controls, folded=True),
     ]
+
+
+def _searches(pool: Pool) -> list[Section]:
+    if pool.searches.empty:
+        return []
+    rows, title = pool.searches.drop(columns="complete"), "Searches: default against best"
+    return [Section(title, (SEARCH_TEXT,), rows, folded=len(rows) > FOLD)]
 
 
 def _coverage(pool: Pool) -> list[Section]:

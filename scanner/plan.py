@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.grid import Choice, Grid
+from scanner.study import Study, studies
 from scanner.trial import Trial, Variant
 
 ORDER = ("channel", "representation", "architecture", "hlf", "flow", "beta", "seed", "score")
@@ -30,6 +31,8 @@ class Plan:
         n_cells: Cells that are left after the exclude rules.
         excluded: Each rule in words, and the cells that it takes beyond the rules before it.
         counts: Axis, value and cells that are left with it, for every value of every axis.
+        absent: Channels of the file that the dataset put in place of the file's lacks.
+        studies: The search around each trial, in the same order; empty without a search.
     """
 
     name: str
@@ -39,6 +42,18 @@ class Plan:
     n_cells: int
     excluded: tuple[tuple[str, int], ...]
     counts: tuple[tuple[str, str, int], ...]
+    absent: tuple[str, ...] = ()
+    studies: tuple[Study, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Name of the model that every trial, or the best of its search, belongs to."""
+        return tuple(unit.model for unit in self.studies or self.trials)
+
+    @property
+    def n_trials(self) -> int:
+        """Trainings in all, those of the searches among them."""
+        return sum(study.trials for study in self.studies) or len(self.trials)
 
     @property
     def n_excluded(self) -> int:
@@ -68,20 +83,28 @@ def plan(grid: Grid, automatic: int = AUTOMATIC_PACK) -> Plan:
         n_cells=int(kept.sum()),
         excluded=tuple((rule.text, int((taker == i).sum())) for i, rule in enumerate(grid.exclude)),
         counts=_counts(kept, axes),
+        absent=grid.absent,
+        studies=studies(trials, grid.search) if grid.search else (),
     )
 
 
 def summary(planned: Plan) -> str:
     """The plan as a text table."""
     sizes = [len(pack) for pack in planned.packs]
-    lines = [f"scan {planned.name}: {len(planned.trials)} trials, {planned.n_cells} cells "
-             f"(trial x score), {len(sizes)} packs of at most {max(sizes, default=0)} trials"]
+    jobs = f"{len(sizes)} packs of at most {max(sizes, default=0)} trials"
+    if planned.studies:
+        most = max(study.trials for study in planned.studies)
+        jobs = f"{len(planned.studies)} searches of at most {most} trials"
+    lines = [f"scan {planned.name}: {planned.n_trials} trials, {planned.n_cells} cells "
+             f"({'search' if planned.studies else 'trial'} x score), {jobs}"]
     rows = [("axis", "value", "cells"), *((a, v, str(n)) for a, v, n in planned.counts)]
     if planned.excluded:
         rows += [("excluded", text, str(cells)) for text, cells in planned.excluded]
         rows += [("excluded", "in all", str(planned.n_excluded))]
     first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines += [f"{a:{first}}  {b:{second}}  {c:>{third}}" for a, b, c in rows]
+    if planned.absent:
+        lines.append(f"left out: channel {', '.join(planned.absent)}, not in this dataset")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,7 @@ from scanner.ranking import (
     read_challenge,
     stacking_order,
 )
+from scanner.study import MARK, search_table
 
 CELL = ["trial", "model", "name", "channel", "seed", "score"]
 NAMED = 5
@@ -38,6 +39,7 @@ class Pool:
         left_out: Models that are not ranked: columns model, lacks.
         channels: Channels that may occur.
         notes: What a reader must know about all this, one sentence each.
+        searches: What `study.search_table` returned; empty without a search.
     """
 
     table: pd.DataFrame
@@ -46,6 +48,7 @@ class Pool:
     left_out: pd.DataFrame
     channels: tuple[str, ...]
     notes: tuple[str, ...]
+    searches: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class _Scan:
     label: str
     results: pd.DataFrame
     cells: pd.DataFrame
+    absent: tuple[str, ...]
+    searches: pd.DataFrame
 
 
 def read_pool(sources: Iterable[Path]) -> Pool:
@@ -88,7 +93,8 @@ def _with_scans(
     cells = pd.concat([scan.cells for scan in scans], ignore_index=True)
     shared, cut = _on_pairs_of(results, stacked)
     parts = [combine_seeds(_trained(scan.results)) for scan in scans]
-    table = pd.concat([part for part in [shared, *parts] if len(part)], ignore_index=True)
+    filled = [part for part in [shared, *parts] if len(part)] or [shared]
+    table = pd.concat(filled, ignore_index=True)
     lacks = gaps(table)
     lacks |= {name: ["every pair"] for name in sorted(set(cells["name"]) - set(table["Model"]))}
     ranked = table[~table["Model"].isin(lacks)].reset_index(drop=True)
@@ -96,8 +102,10 @@ def _with_scans(
         text = f"none of {len(lacks)} models has every pair ({_some(lacks)})"
         raise ResultError(f"{text}; finish the scan with `scanner launch`, then report again")
     notes = (*_size(ranked), *_state(cells, results), *_absent(lacks, len(set(table["Model"]) | set(
-        lacks))), *_mixture(results), *renamed, *cut)  # fmt: skip
-    return Pool(ranked, results, cells, _left_out(lacks), channels, notes)
+        lacks))), *_mixture(results), *_left_out_channels(scans), *renamed, *cut)  # fmt: skip
+    searches = pd.concat([scan.searches for scan in scans], ignore_index=True)
+    notes = (*notes, *_searched(searches))
+    return Pool(ranked, results, cells, _left_out(lacks), channels, notes, searches)
 
 
 def _read_tables(paths: list[Path], channels: tuple[str, ...]) -> pd.DataFrame:
@@ -123,10 +131,13 @@ def _labels(folders: list[Path]) -> dict[Path, str]:
 
 def _read_scan(path: Path, label: str) -> _Scan:
     """Rows and planned cells of a result folder; rows of excluded cells are not among them."""
-    planned = plan(store.read_scan(path).grid())
+    grid = store.read_scan(path).grid()
+    planned = plan(grid)
     cells = pd.DataFrame(
-        [(trial.id, trial.model, f"{trial.model}-{score}", trial.channel, trial.seed, score)
-         for trial, scores in zip(planned.trials, planned.scores, strict=True) for score in scores],
+        [(trial.id, model, f"{model}-{score}", trial.channel, trial.seed, score)
+         for trial, model, scores in zip(
+             store.standing(path, planned), planned.models, planned.scores, strict=True)
+         for score in scores],
         columns=CELL,
     )  # fmt: skip
     rows = store.metrics(path)
@@ -134,7 +145,8 @@ def _read_scan(path: Path, label: str) -> _Scan:
     known = pd.MultiIndex.from_frame(cells[["trial", "score"]])
     wanted = pd.MultiIndex.from_frame(rows[["trial", "score"]]).isin(known)
     rows = rows[wanted | (rows["stage"] == "control").to_numpy()].reset_index(drop=True)
-    return _Scan(label, rows, coverage(cells, _trained(rows)))
+    searches = search_table(store.read_studies(path, planned.studies))
+    return _Scan(label, rows, coverage(cells, _trained(rows)), grid.absent, searches)
 
 
 def _without_collisions(
@@ -209,6 +221,20 @@ def _mixture(results: pd.DataFrame) -> list[str]:
     if len(names) == 1:
         return []
     return [f"Caution: the result folders are of different datasets ({', '.join(names)})."]
+
+
+def _searched(searches: pd.DataFrame) -> list[str]:
+    if searches.empty:
+        return []
+    text = f"Of each search ({MARK}) the training with the lowest background validation loss"
+    unfinished = int((~searches["complete"]).sum())
+    rest = f" so far; {unfinished} of {len(searches)} searches are unfinished" if unfinished else ""
+    return [f"{text} is ranked{rest}."]
+
+
+def _left_out_channels(scans: list[_Scan]) -> list[str]:
+    return [f"Channel {', '.join(scan.absent)} of {scan.label} is left out: its dataset lacks it."
+            for scan in scans if scan.absent]  # fmt: skip
 
 
 def _some(words: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("scanner", "torch", "ray", "nflows", "numpy", "pandas", "pyarrow", "scipy")
+PACKAGES = ("scanner", "torch", "ray", "nflows", "optuna", "numpy", "pandas", "pyarrow", "scipy")
 JOB_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURMD_NODENAME")
 
 

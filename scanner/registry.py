@@ -39,7 +39,7 @@ REPRESENTATIONS = {
     "all_mult": Entry("scanner.representations.padded:all_objects_mult", "all + multiplicities"),
     "truncated": Entry("scanner.representations.padded:truncated", "4 jets, 3 of each other type"),
     "truncated_mult": Entry("scanner.representations.padded:truncated_mult", "truncated + mult."),
-    "physics": Entry("scanner.representations.physics:physics", "ln E, ln pT, sin, cos, one-hot"),
+    "physics": Entry("scanner.representations.physics:physics", "logarithms, MET, phi from it"),
 }
 
 ARCHITECTURES = {
@@ -49,10 +49,15 @@ ARCHITECTURES = {
         settings={"padding": ("same", "valid")},
     ),
     "gcn_vae": Entry(
-        "scanner.models.gcn_vae:GCNVAE",
+        "scanner.models.gcn_vae:gcn_vae",
         "graph convolutions on the complete graph",
-        settings={"preset": ("paper", "complete"), "hidden": 0},
+        settings={
+            "preset": ("paper", "complete", "plus"),
+            "hidden": 0,
+            "adjacency": ("complete", "knn"),
+        },
     ),
+    "deepset_vae": Entry("scanner.models.deepset_vae:DeepSetVAE", "mean of all rows, no graph"),
 }
 
 FLOWS = {
@@ -94,7 +99,7 @@ SCORES = {
     "reconstruction": Entry("scanner.scores:reconstruction", "Chamfer distance L_C per event"),
     "kl": Entry("scanner.scores:kl", "KL divergence of the posterior from N(0, 1)"),
     "rz": Entry("scanner.scores:rz", "sum of (mu_i / sigma_i)^2"),
-    "elbo": Entry("scanner.scores:elbo", "L_C + KL, the negative ELBO"),
+    "elbo": Entry("scanner.scores:elbo", "beta KL + (1 - beta) L_C, negative ELBO"),
     "latent_norm": Entry("scanner.scores:latent_norm", "squared length of z after the flow"),
 }
 

@@ -14,12 +14,23 @@ from pathlib import Path
 import pandas as pd
 
 from scanner.errors import ResultError
-from scanner.findings import against_controls, control_rows
-from scanner.pages import best, latex, markdown, notes, page, sections
+from scanner.findings import against_controls, control_rows, seed_table
+from scanner.pages import (
+    Findings,
+    best,
+    latex,
+    markdown,
+    notes,
+    page,
+    sections,
+    seed_sections,
+    teaching_sections,
+)
 from scanner.pool import Pool, read_pool
 from scanner.ranking import CONVENTIONS, RANKINGS, rank, total_improvement
 from scanner.store import write_atomic
 from scanner.tables import to_csv, to_markdown
+from scanner.teaching import teaching
 
 PNG_DPI = 150
 
@@ -114,8 +125,9 @@ def _files(
     """Content of every file of the report."""
     shown = rankings[convention]
     figures = _figures(name, pool.table, shown)
-    controls = _controls(pool, shown)
-    heading, parts = notes(pool, convention), sections(pool, shown, controls, convention)
+    found = Findings(_controls(pool, shown), teaching(pool.results),
+                     seed_table(pool.table, pool.results))  # fmt: skip
+    heading, parts = notes(pool, convention), sections(pool, shown, found, convention)
     texts = {
         "ranking.csv": to_csv(pd.concat(rankings.values())),
         "ranking.md": markdown(name, heading, parts),
@@ -124,8 +136,15 @@ def _files(
         "total_improvement.csv": to_csv(total_improvement(pool.table)),
         "index.html": page(name, heading, parts, figures),
     }
-    if len(controls):
-        texts["controls.csv"] = to_csv(controls)
+    if len(found.controls):
+        texts["controls.csv"] = to_csv(found.controls)
+    if len(found.teaching):
+        texts["teaching.csv"] = to_csv(found.teaching)
+        texts["teaching.md"] = markdown(name, heading, teaching_sections(found.teaching))
+    if len(found.seeds):
+        texts["table_s1.csv"] = to_csv(found.seeds)
+        texts["table_s1.md"] = markdown(name, heading, seed_sections(pool, found.seeds))
+        texts["table_s1.tex"] = latex(seed_sections(pool, found.seeds))
     return {file: text.encode() for file, text in texts.items()} | figures
 
 

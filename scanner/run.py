@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from torch.func import functional_call
 
 from scanner import store
+from scanner.combinations import rank_averages
 from scanner.datasets import open_dataset, read
 from scanner.errors import DataError, ResultError
 from scanner.metrics import measure
@@ -21,11 +22,12 @@ from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
+from scanner.split import split_indices
+from scanner.study import Study
 from scanner.train import FitResult, State, fit
 from scanner.trial import Split, Trial, Variant
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}
-PAPER_TEST = {"1": 10_000, "2a": 5_868, "2b": 89_000, "3": 1_025_333}
 UNTRAINED = "untrained_"
 Row = dict[str, str | float | int]
 
@@ -63,14 +65,41 @@ def run_pack(
     Returns:
         Trial id -> `done`, `diverged` or the class of its failure.
     """
+    return attempt(pack, results, lambda: {
+        result.trial.id: result.status
+        for result in train_pack(pack, results, data_root, device, on_epoch)
+    })  # fmt: skip
+
+
+def attempt(
+    units: Sequence[Trial | Study], results: Path, work: Callable[[], dict[str, str]]
+) -> dict[str, str]:
+    """What `work` returns, or the class of its failure for every unit, with a record of each."""
     torch.set_num_threads(1)
     try:
-        return _run(pack, results, data_root, device, on_epoch)
+        return work()
     except Exception as error:  # the worker's edge: whatever it was, the scan must hear of it
         record = failure(error)
-        for trial in pack:
-            store.write_failure(results, trial, record)
-        return {trial.id: record["class"] for trial in pack}
+        for unit in units:
+            store.write_failure(results, unit, record)
+        return {unit.id: record["class"] for unit in units}
+
+
+def train_pack(
+    pack: Sequence[Trial],
+    results: Path,
+    data_root: Path | None,
+    device: str,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> list[FitResult]:
+    """Train, score and write every trial of a pack."""
+    data = load_channel_of(pack[0], data_root, device)
+    made = {"provenance": json.dumps(provenance(device))}
+    _write_controls(pack[0], data, results, made)
+    trained = fit(pack, data.train, data.validation, on_epoch)
+    for result in trained:
+        _write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+    return trained
 
 
 def failure(error: Exception) -> dict[str, str]:
@@ -119,27 +148,10 @@ def load_channel(
     )
 
 
-def split_indices(events: int, split: Split, channel: str) -> tuple[np.ndarray, ...]:
-    """Rows of the training, validation and test events: every event in exactly one, sorted.
-
-    Args:
-        events: Number of background events.
-        split: `test` is a fraction below 1, a number of events, or 0 for the published numbers of
-            arXiv:2110.08508, Table 1.
-        channel: Channel, for the published numbers.
-
-    Raises:
-        DataError: If a part would be empty.
-    """
-    wanted = PAPER_TEST[channel] if split.test == 0 else split.test
-    test = round(wanted * events) if wanted < 1 else int(wanted)
-    validation = round(split.validation * (events - test))
-    if min(test, validation, events - test - validation) < 1:
-        text = f"channel {channel}: {events} background events cannot give {test} for the test and"
-        raise DataError(f"{text} {validation} for validation; change `split` in the grid")
-    order = np.random.default_rng(split.seed).permutation(events)
-    cuts = np.split(order, [test, test + validation])
-    return np.sort(cuts[2]), np.sort(cuts[1]), np.sort(cuts[0])
+def load_channel_of(trial: Trial, data_root: Path | None, device: str) -> ChannelData:
+    """The channel that a trial is trained on, as it is trained."""
+    source = trial.dataset, trial.channel, trial.representation, trial.hlf, trial.split
+    return load_channel(*source, data_root, device)
 
 
 def score_inputs(
@@ -157,7 +169,7 @@ def score_inputs(
             noise = batch.objects.new_zeros(len(batch.objects), LATENT)
             outputs = functional_call(model, placed, (batch, noise))
             for name, function in functions.items():
-                values = function(batch, outputs, trial.training)
+                values = function(batch, outputs, trial)
                 parts[name].append(values.float().cpu().numpy())
     return {prefix + name: np.concatenate(values) for name, values in parts.items()}
 
@@ -171,25 +183,6 @@ def control_scores(data: ChannelData, process: str) -> dict[str, np.ndarray]:
         "met": arrays.hlf[:, 0].numpy(),
         "multiplicity": arrays.multiplicity.sum(1).numpy(),
     }
-
-
-def _run(
-    pack: Sequence[Trial],
-    results: Path,
-    data_root: Path | None,
-    device: str,
-    on_epoch: Callable[[int, int], None] | None,
-) -> dict[str, str]:
-    first = pack[0]
-    source = first.dataset, first.channel, first.representation, first.hlf, first.split
-    data = load_channel(*source, data_root, device)
-    made = {"provenance": json.dumps(provenance(device))}
-    _write_controls(first, data, results, made)
-    outcome = {}
-    for result in fit(pack, data.train, data.validation, on_epoch):
-        _write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
-        outcome[result.trial.id] = result.status
-    return outcome
 
 
 def _write_controls(
@@ -218,8 +211,9 @@ def _write_trial(
         for process, inputs in data.test.items()
     }
     history = result.history
+    trained = [v for s in scores.values() for n, v in s.items() if not n.startswith(UNTRAINED)]
     shared: Row = {
-        "status": result.status,
+        "status": "diverged" if _any_nan(trained) else result.status,
         "epochs": len(history),
         "best_epoch": result.best_epoch,
         "validation_loss": _lowest([row["validation_loss"] for row in history]),
@@ -229,7 +223,9 @@ def _write_trial(
     store.write_history(results, trial, history)
     store.write_weights(results, trial, result.best, data.scaler.state(), metadata)
     store.write_scores(results / "scores" / f"{trial.id}.parquet", _columns(data, scores), metadata)
-    rows = _rows(scores, shared, "trained")
+    pairs = [rank_averages(scores, prefix) for prefix in ("", UNTRAINED)]
+    ranked = {p: {**scores[p], **pairs[0][p], **pairs[1][p]} for p in scores}
+    rows = _rows(ranked, shared, "trained")
     store.write_metrics(results / "trials" / f"{trial.id}.parquet", rows, metadata)
     store.clear_failure(results, trial)
 
@@ -256,12 +252,17 @@ def _rows(
             untrained = name.startswith(UNTRAINED)
             row = {**shared, "signal": signal, "score": name.removeprefix(UNTRAINED)}
             row["stage"] = "untrained" if untrained else stage
-            if untrained or shared["status"] == "done":
+            counts = untrained or shared["status"] == "done"
+            if counts and not _any_nan([background[name], values]):
                 row |= measure(background[name], values)
             else:
                 row |= {"n_background": len(background[name]), "n_signal": len(values)}
             rows.append(row)
     return rows
+
+
+def _any_nan(arrays: Iterable[np.ndarray]) -> bool:
+    return any(np.isnan(array).any() for array in arrays)
 
 
 def _lowest(losses: list[float]) -> float:

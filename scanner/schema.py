@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from scanner.registry import Entry
-from scanner.trial import Split, Training
+from scanner.trial import PUBLISHED_TEST, Split, Training
 from scanner.yaml_text import Source, Value, Where, report
 
 T = TypeVar("T")
@@ -48,9 +48,18 @@ def _whole_above_one(value: float) -> float:
     return value
 
 
+def _test(value: Value) -> Value:
+    if value == "published":
+        return PUBLISHED_TEST
+    if isinstance(value, int | float) and value == PUBLISHED_TEST:
+        return -1.0
+    return value
+
+
 def _fraction_or_count(value: float) -> float:
-    if not 0 < value < 1 and (value < 2 or value != int(value)):
-        raise PydanticCustomError("test", "a fraction between 0 and 1 or a number of events from 2")
+    if value != PUBLISHED_TEST and not 0 < value < 1 and (value < 2 or value != int(value)):
+        allowed = "a fraction between 0 and 1, a number of events from 2, or the word published"
+        raise PydanticCustomError("test", allowed)
     return value
 
 
@@ -104,7 +113,7 @@ class TrainingSection(Section):
 class SplitSection(Section):
     """The keys of `scanner.trial.Split` with their bounds."""
 
-    test: Annotated[Real, AfterValidator(_fraction_or_count)] = Split.test
+    test: Annotated[Real, BeforeValidator(_test), AfterValidator(_fraction_or_count)] = Split.test
     validation: Annotated[Real, Field(gt=0, lt=1)] = Split.validation
     seed: Seed = Split.seed
 
@@ -147,15 +156,27 @@ class Search(Section):
 
     Attributes:
         sampler: `tpe` or `random`.
-        trials: Trainings per point.
+        trials: Trainings per point, the grid's own settings among them.
+        batch: Suggestions made at a time: fewer learn more from each other, more train faster.
         objective: What is minimised; never a score, because no signal may be looked at.
         space: The settings that are searched.
     """
 
     sampler: Literal["tpe", "random"] = "tpe"
     trials: Count
+    batch: Count = 4
     objective: Literal["validation_loss"] = "validation_loss"
     space: Annotated[Space, AfterValidator(_not_empty)]
+
+
+def check_search(source: Source, raw: Value, hlf: Iterable[bool]) -> Search | None:
+    """The search of a grid whose axis `hlf` has these values, or None where there is none."""
+    where = ("search", "space", "hlf_weight")
+    search: Search | None = None if raw is None else check(source, where[:1], Search, raw)
+    if search and search.space.learning_rate is None and True not in (hlf := tuple(hlf)) and hlf:
+        report(source, where, "search.space: hlf_weight has no effect, because the grid's hlf is "
+               "never true; search learning_rate, or give hlf: [true]")
+    return search
 
 
 def settings_of(entry: Entry) -> type[BaseModel]:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from scanner import store
 from scanner.grid import Grid
-from scanner.launch import RETRIED, load_grid
+from scanner.launch import load_grid
+from scanner.pending import RETRIED, units
 from scanner.plan import plan
 
 ADVICE = {
@@ -31,11 +32,13 @@ class Status:
     Attributes:
         results: The result folder.
         grid_path: Where the grid was read from.
-        planned: Trials of the grid.
+        planned: Trials of the grid; every training of a search is one.
         done: Trials with a result, diverged ones included.
         diverged: Trials whose result is that they diverged.
-        failed: Failure class -> trial ids.
+        pending: Trials neither done nor failed.
+        failed: Failure class -> ids of trials, or of searches.
         wall_s: Median training time of a done trial, None before the first.
+        absent: Channels of the grid that its dataset lacks, and that are therefore left out.
     """
 
     results: Path
@@ -43,13 +46,10 @@ class Status:
     planned: int
     done: int
     diverged: int
+    pending: int
     failed: dict[str, tuple[str, ...]]
     wall_s: float | None
-
-    @property
-    def pending(self) -> int:
-        """Trials neither done nor failed."""
-        return self.planned - self.done - sum(map(len, self.failed.values()))
+    absent: tuple[str, ...] = ()
 
 
 def status(target: Path | str) -> Status:
@@ -62,16 +62,16 @@ def status(target: Path | str) -> Status:
     else:
         grid = load_grid(target)
         results, path = Path("results") / grid.name, str(target)
-    ids = {trial.id for trial in plan(grid).trials}
-    finished = sorted(ids & store.done(results))
-    failed: dict[str, tuple[str, ...]] = {}
-    for key, record in store.failures(results).items():
-        if key in ids:
-            failed[record["class"]] = (*failed.get(record["class"], ()), key)
-    rows = [_first_row(results, key) for key in finished]
+    planned = plan(grid)
+    known = units(planned, results)
+    failed = {kind: tuple(unit.id for unit in known if unit.failed == kind)
+              for kind in sorted({unit.failed for unit in known} - {""})}  # fmt: skip
+    pending = sum(unit.left for unit in known if not unit.failed)
+    rows = [_first_row(results, key) for unit in known for key in unit.done]
     states = Counter(str(row["status"]) for row in rows)
     wall_s = statistics.median(float(row["wall_s"]) for row in rows) if rows else None
-    return Status(results, path, len(ids), len(finished), states["diverged"], failed, wall_s)
+    counts = planned.n_trials, len(rows), states["diverged"], pending
+    return Status(results, path, *counts, failed, wall_s, grid.absent)
 
 
 def describe(state: Status) -> str:
@@ -80,6 +80,8 @@ def describe(state: Status) -> str:
         f"{state.results}: {state.done} of {state.planned} trials done"
         f" ({state.diverged} diverged), {state.pending} pending"
     ]
+    if state.absent:
+        lines.append(f"  left out: channel {', '.join(state.absent)}, not in this dataset")
     if state.wall_s is not None and state.pending:
         minutes = state.wall_s * state.pending / len(os.sched_getaffinity(0)) / 60
         lines.append(f"  about {minutes:.0f} min left with every CPU of this machine")

@@ -21,58 +21,51 @@ import pyarrow.parquet as pq
 
 from scanner.errors import ResultError
 from scanner.grid import Grid, parse
-from scanner.plan import plan
+from scanner.plan import Plan, plan
+from scanner.study import Record, Study, record
 from scanner.trial import Trial, from_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = "1"
-METRICS = pa.schema(
-    [
-        ("score", pa.string()),
-        ("stage", pa.string()),
-        ("signal", pa.string()),
-        ("status", pa.string()),
-        ("auc", pa.float64()),
-        ("eps_s_1e-2", pa.float64()),
-        ("eps_s_1e-3", pa.float64()),
-        ("eps_s_1e-4", pa.float64()),
-        ("n_background", pa.int64()),
-        ("n_signal", pa.int64()),
-        ("epochs", pa.int64()),
-        ("best_epoch", pa.int64()),
-        ("validation_loss", pa.float64()),
-        ("parameters", pa.int64()),
-        ("wall_s", pa.float64()),
-    ]
-)
-HISTORY = pa.schema(
-    [
-        ("epoch", pa.int64()),
-        ("loss", pa.float64()),
-        ("kl", pa.float64()),
-        ("validation_loss", pa.float64()),
-        ("wall_s", pa.float64()),
-    ]
-)
+METRICS = pa.schema([
+    *((name, pa.string()) for name in ("score", "stage", "signal", "status")),
+    *((name, pa.float64()) for name in ("auc", "eps_s_1e-2", "eps_s_1e-3", "eps_s_1e-4")),
+    *((name, pa.int64()) for name in ("n_background", "n_signal", "epochs", "best_epoch")),
+    ("validation_loss", pa.float64()), ("parameters", pa.int64()), ("wall_s", pa.float64()),
+])  # fmt: skip
+HISTORY = pa.schema([
+    ("epoch", pa.int64()),
+    *((name, pa.float64()) for name in ("loss", "kl", "validation_loss", "wall_s")),
+])  # fmt: skip
 Metadata = Mapping[str, str]
 Row = Mapping[str, str | float | int]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What `scan.json` holds: the grid as it was last launched, and the digest of its dataset."""
+    """What `scan.json` holds: the grid as it was last launched, and its dataset.
+
+    Attributes:
+        grid_path: Where the grid was read from.
+        grid_text: Its text.
+        dataset: Name of the dataset, which may not be the file's; then its digest.
+        provenance: Where it was launched.
+        channels: Channels that were launched; empty for those of the text.
+    """
 
     grid_path: str
     grid_text: str
     dataset: str
     dataset_digest: str
     provenance: Mapping[str, str]
+    channels: tuple[str, ...] = ()
 
     def grid(self) -> Grid:
         """The grid, parsed again from its text."""
-        return parse(self.grid_text, self.grid_path, dataset=self.dataset)
+        known = {self.dataset: self.channels} if self.channels else None
+        return parse(self.grid_text, self.grid_path, known, self.dataset)
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -109,26 +102,20 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet table atomically; float columns are stored byte by byte, which packs best."""
     floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
     words = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    write_atomic(
-        path,
-        lambda temporary: pq.write_table(
-            table, temporary, compression="zstd", use_dictionary=words or False,
-            column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
-        ),
-    )  # fmt: skip
+    encoding = dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None
+    write_atomic(path, lambda temporary: pq.write_table(
+        table, temporary, compression="zstd", use_dictionary=words or False,
+        column_encoding=encoding))  # fmt: skip
 
 
 def write_scan(results: Path, scan: Scan) -> None:
     """Write `scan.json`."""
-    record = {
-        "schema": SCHEMA_VERSION,
-        "grid_path": scan.grid_path,
-        "grid": scan.grid_text,
-        "dataset": scan.dataset,
-        "dataset_digest": scan.dataset_digest,
+    made = {
+        "schema": SCHEMA_VERSION, "grid_path": scan.grid_path, "grid": scan.grid_text,
+        "dataset": scan.dataset, "dataset_digest": scan.dataset_digest, "channels": scan.channels,
         "provenance": dict(scan.provenance),
-    }
-    write_text(results / "scan.json", json.dumps(record, indent=1) + "\n")
+    }  # fmt: skip
+    write_text(results / "scan.json", json.dumps(made, indent=1) + "\n")
 
 
 def read_scan(results: Path) -> Scan:
@@ -141,7 +128,7 @@ def read_scan(results: Path) -> Scan:
     try:
         raw = json.loads(path.read_text())
         return Scan(raw["grid_path"], raw["grid"], raw["dataset"], raw["dataset_digest"],
-                    raw["provenance"])  # fmt: skip
+                    raw["provenance"], tuple(raw.get("channels", ())))  # fmt: skip
     except FileNotFoundError:
         text = f"{results}: not a result folder (no scan.json); run `scanner launch GRID` first"
         raise ResultError(text) from None
@@ -163,12 +150,9 @@ def write_history(results: Path, trial: Trial, rows: Sequence[Row]) -> None:
 
 
 def write_weights(
-    results: Path,
-    trial: Trial,
-    state: Mapping[str, Tensor],
-    scaler: Mapping[str, Tensor],
+    results: Path, trial: Trial, state: Mapping[str, Tensor], scaler: Mapping[str, Tensor],
     metadata: Metadata,
-) -> None:
+) -> None:  # fmt: skip
     """Write weights and scaler: what it takes to score new events, readable as plain tensors."""
     import torch
 
@@ -190,8 +174,7 @@ def write_scores(path: Path, columns: Mapping[str, np.ndarray], metadata: Metada
 
 def read_scores(path: Path) -> pd.DataFrame:
     """Per-event scores of one trial or control."""
-    frame: pd.DataFrame = _read(path).to_pandas()
-    return frame
+    return pd.DataFrame(_read(path).to_pandas())
 
 
 def done(results: Path) -> set[str]:
@@ -206,38 +189,57 @@ def failures(results: Path) -> dict[str, dict[str, str]]:
     return {p.stem: json.loads(p.read_text()) for p in paths if p.stem not in finished}
 
 
-def write_failure(results: Path, trial: Trial, record: Mapping[str, str]) -> None:
-    """Write why a trial ended without a result."""
-    write_text(results / "failures" / f"{trial.id}.json", json.dumps(dict(record), indent=1) + "\n")
+def write_failure(results: Path, unit: Trial | Study, why: Mapping[str, str]) -> None:
+    """Write why a trial or search ended without a result."""
+    write_text(results / "failures" / f"{unit.id}.json", json.dumps(dict(why), indent=1) + "\n")
 
 
-def clear_failure(results: Path, trial: Trial) -> None:
-    """Remove the failure record of a trial that is now done."""
-    (results / "failures" / f"{trial.id}.json").unlink(missing_ok=True)
+def clear_failure(results: Path, unit: Trial | Study) -> None:
+    """Remove the failure record of a trial or search that is now done."""
+    (results / "failures" / f"{unit.id}.json").unlink(missing_ok=True)
+
+
+def write_study(results: Path, found: Record, provenance: Mapping[str, str]) -> None:
+    """Write what a search has found; its trainings are stored before."""
+    write_text(results / "studies" / f"{found.study.id}.json", found.to_json(provenance))
+
+
+def read_studies(results: Path, studies: Iterable[Study]) -> list[Record]:
+    """What every search has found, in the given order; nothing where none has begun."""
+    return [_read_study(results / "studies" / f"{study.id}.json", study) for study in studies]
+
+
+def standing(results: Path, planned: Plan) -> tuple[Trial, ...]:
+    """The trials that are ranked: the plan's own, or the best so far of every search."""
+    records = read_studies(results, planned.studies)
+    return tuple(found.best.trial for found in records) or planned.trials
 
 
 def metrics(results: Path) -> pd.DataFrame:
     """The tidy results table of a scan: a row per (trial or control, score, stage, signal).
 
-    Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows.
+    Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows. Of
+    a search only the best training is in it.
     """
     scan = read_scan(results)
     planned = plan(scan.grid())
     parts = [
-        _labelled(results, trial, planned.name, scores)
-        for trial, scores in zip(planned.trials, planned.scores, strict=True)
+        _labelled(results, trial, model, planned.name, scores)
+        for trial, model, scores in zip(
+            standing(results, planned), planned.models, planned.scores, strict=True)
         if (results / "trials" / f"{trial.id}.parquet").exists()
     ]
     parts += [_labelled_control(path, planned.name) for path in _controls(results, planned.trials)]
     if not parts:
-        text = f"{results}: no trial is done yet; run `scanner launch {scan.grid_path}`"
-        raise ResultError(text)
+        raise ResultError(f"{results}: no trial is done; run `scanner launch {scan.grid_path}`")
     return pd.concat(parts, ignore_index=True)
 
 
-def _labelled(results: Path, trial: Trial, scan: str, scores: Collection[str]) -> pd.DataFrame:
+def _labelled(
+    results: Path, trial: Trial, model: str, scan: str, scores: Collection[str]
+) -> pd.DataFrame:
     table = _read(results / "trials" / f"{trial.id}.parquet")
-    frame = _label(table, trial, scan, trial.model, trial.id)
+    frame = _label(table, trial, scan, model, trial.id)
     return frame[frame["score"].isin(scores)]
 
 
@@ -250,8 +252,7 @@ def _labelled_control(path: Path, scan: str) -> pd.DataFrame:
 
 def _controls(results: Path, trials: Iterable[Trial]) -> list[Path]:
     names = sorted({control_name(trial) for trial in trials})
-    paths = [results / "controls" / f"{name}.parquet" for name in names]
-    return [path for path in paths if path.exists()]
+    return [p for name in names if (p := results / "controls" / f"{name}.parquet").exists()]
 
 
 def control_name(trial: Trial) -> str:
@@ -281,6 +282,14 @@ def _read(path: Path) -> pa.Table:
         text = f"{path}: written with schema {found}, this version reads {SCHEMA_VERSION}"
         raise ResultError(f"{text}; delete the file and launch the scan again")
     return table
+
+
+def _read_study(path: Path, study: Study) -> Record:
+    try:
+        return record(study, path.read_text()) if path.exists() else Record(study)
+    except (OSError, ValueError, KeyError) as error:
+        text = f"{path}: unreadable ({error}); delete the file and launch the scan again"
+        raise ResultError(text) from error
 
 
 def _with(table: pa.Table, metadata: Metadata) -> pa.Table:

@@ -172,8 +172,7 @@ def _train_epoch(
         flat = members.flat.detach().requires_grad_()
         losses = _losses(model, trial, members, flat, batch, noise.to(flat), shared=False)
         (gradient,) = torch.autograd.grad(losses[:, 0].sum(), flat)
-        steps += 1
-        _adam(members, gradient, steps)
+        _adam(members, gradient, steps := steps + 1)
         total += losses.detach()
     return total / (steps - before), steps
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS, Entry, defaults
 
 AXES = {"representation": REPRESENTATIONS, "architecture": ARCHITECTURES, "flow": FLOWS}
+PUBLISHED_TEST = 0.0  # the word `published` of a grid file
 Scalar = bool | int | float | str
 
 
@@ -65,7 +67,8 @@ class Split:
     """How a channel's background is divided, the same for every trial of a scan.
 
     Attributes:
-        test: Fraction (below 1) or number of background events that are only scored.
+        test: Fraction (below 1) or number of background events that are only scored, or
+            `PUBLISHED_TEST` for the numbers of arXiv:2110.08508.
         validation: Fraction of the others, for early stopping.
         seed: Seed of the one shuffle.
     """
@@ -92,12 +95,22 @@ class Trial:
 
     @cached_property
     def id(self) -> str:
-        """First 16 hexadecimal digits of the sha256 of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        """First 16 hexadecimal digits of the sha256 of what is not at its default, as JSON.
+
+        So a setting that a later version adds leaves the ids of earlier results alone; in return a
+        default is never changed.
+        """
+        raw = _plain(_coerced(self))
+        for section, usual in (("training", vars(Training())), ("split", vars(Split()))):
+            raw[section] = _unusual(raw[section], usual)
+        for axis, registry in AXES.items():
+            given = raw[axis]["settings"]
+            raw[axis] = [raw[axis]["name"], _unusual(given, defaults(registry[raw[axis]["name"]]))]
+        return hashlib.sha256(_canonical(raw).encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no blanks, labels left out, every type coerced."""
-        return json.dumps(_plain(_coerced(self)), sort_keys=True, separators=(",", ":"))
+        return _canonical(_plain(_coerced(self)))
 
     @property
     def pack_key(self) -> Trial:
@@ -146,6 +159,14 @@ def _coerced(trial: Trial) -> Trial:
     split = replace(trial.split, test=float(trial.split.test))
     return replace(trial, beta=float(trial.beta), seed=int(trial.seed), hlf=bool(trial.hlf),
                    training=training, split=split)
+
+
+def _canonical(raw: dict[str, Any]) -> str:
+    return json.dumps(raw, sort_keys=True, separators=(",", ":"))
+
+
+def _unusual(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in usual or value != usual[key]}
 
 
 def _plain(trial: Trial) -> dict[str, Any]:

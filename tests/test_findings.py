@@ -13,6 +13,7 @@ from scanner.findings import (
     control_summary,
     first_models,
     flags,
+    seed_table,
     small_backgrounds,
 )
 from scanner.pool import read_pool
@@ -106,6 +107,33 @@ def test_small_backgrounds():
     exact = small_backgrounds(ROWS.assign(n_background=100_000))
     assert exact.empty
     assert small_backgrounds(pd.DataFrame()).empty
+
+
+def test_the_seed_table_is_medians_and_their_spread():
+    """Two models, three seeds, two signals; one seed of n lacks a signal and is not counted."""
+    aucs = {"m": {0: (0.6, 0.8), 1: (0.7, 0.7), 2: (0.9, 0.7)},
+            "n": {0: (0.5, 0.9), 1: (np.nan, 0.9)}}  # fmt: skip
+    rows = results([("trained", name, "kl", signal, auc) for name, seeds in aucs.items()
+                    for pair in seeds.values() for signal, auc in zip("ab", pair, strict=True)])
+    rows["seed"] = [seed for seeds in aucs.values() for seed in seeds for _ in "ab"]
+    untrained = rows.assign(stage="untrained", auc=0.1)
+    out = seed_table(combine_seeds(rows), pd.concat([rows, untrained])).set_index("model")
+    assert out["seeds"].to_dict() == {"m": 3, "n": 1}
+    assert out.loc["m", "AUC"] == pytest.approx(0.7)  # medians over seeds 0.7, 0.7
+    assert out.loc["m", "AUC sd"] == pytest.approx(np.std([0.7, 0.7, 0.8], ddof=1))
+    assert out.loc["m", "1e-2 sd"] == pytest.approx(out.loc["m", "AUC sd"] / 10)
+    assert np.isnan(out.loc["n", ["AUC sd", "1e-4 sd"]].astype(float)).all()
+    assert seed_table(combine_seeds(rows), pd.DataFrame()).empty
+
+
+def test_the_seed_table_agrees_with_the_ranking(tmp_path):
+    pool = read_pool([write_results(tmp_path / "a", seeds=(0, 1, 2), diverged=(2,))[0]])
+    out = seed_table(pool.table, pool.results).set_index("model")
+    ranked = rank(pool.table).query("channel == 'All' and merit == 'AUC' and method == 'median'")
+    for row in ranked.itertuples():
+        assert out.loc[row.model, "AUC"] == pytest.approx(row.value, abs=1e-12)
+    assert sorted(out["seeds"]) == [2, 2, 3, 3]  # one seed of one model diverged in one channel
+    assert list(out["AUC"]) == sorted(out["AUC"], reverse=True)
 
 
 def table(rows):

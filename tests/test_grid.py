@@ -155,6 +155,8 @@ search:
     beta: {log: [0.1, 1]}
 """)),
     "search without space": changed((None, "search: {trials: 3, space: {}}\n")),
+    "search without effect": changed(
+        (None, "search: {trials: 3, space: {hlf_weight: {log: [1, 2]}}}\n")),
     "search without anything": changed((None, "search: {}\n")),
     "search with other bounds": changed(
         (None, "search: {trials: 3, space: {hlf_weight: {log: [1]}, learning_rate: {log: 3}}}\n")),
@@ -223,7 +225,8 @@ def test_a_good_grid_is_read():
 
 
 def test_a_grid_cannot_be_changed():
-    grid = parse(changed((None, "search: {trials: 2, space: {hlf_weight: {log: [1, 2]}}}\n")), "x")
+    search = "search: {trials: 2, space: {learning_rate: {log: [1, 2]}}}\n"
+    grid = parse(changed((None, search)), "x")
     with pytest.raises(FrozenInstanceError):
         grid.name = "other"
     for section in (grid.resources, grid.search, grid.search.space):
@@ -317,8 +320,10 @@ exclude:
 
 def test_a_search_is_read():
     text = "search: {trials: 20, space: {hlf_weight: {log: [1.0e-2, 1e3]}}}\n"
-    search = parse(GOOD + text, "x").search
+    good = GOOD.replace("hlf: [false]", "hlf: [false, true]")
+    search = parse(good + text, "x").search
     assert (search.sampler, search.trials, search.objective) == ("tpe", 20, "validation_loss")
+    assert search.batch == 4
     assert search.space.hlf_weight.log == (0.01, 1000.0)
     assert search.space.learning_rate is None
 
@@ -344,7 +349,7 @@ training: {learning_rate: 1.0e-3}
 split: {test: 0.5}
 settings: {gcn_vae: {preset: plus}}
 resources: {pack: 4}
-search: {trials: 2, space: {hlf_weight: {log: [1, 2]}}}
+search: {trials: 2, space: {learning_rate: {log: [1, 2]}}}
 """))
 
 

@@ -16,7 +16,8 @@ import pytest
 import scanner
 from scanner import store
 from scanner.errors import DataError, ResultError, ScannerError
-from scanner.launch import load_grid, pending_packs
+from scanner.launch import load_grid
+from scanner.pending import pending_jobs
 from scanner.plan import plan
 
 GRID = """\
@@ -158,7 +159,7 @@ def test_failures_stay_until_they_are_asked_for(tmp_path):
     store.write_failure(tmp_path, lost, {"class": "preempted"})
 
     def ids(**options):
-        return {t.id for pack in pending_packs(planned, tmp_path, **options) for t in pack}
+        return {t.id for pack in pending_jobs(planned, tmp_path, **options) for t in pack}
 
     everything = {trial.id for trial in planned.trials}
     assert ids() == everything - {bug.id}

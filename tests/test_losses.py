@@ -9,7 +9,14 @@ import torch
 from conftest import make_inputs, make_trial
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from scanner.losses import chamfer, flow_kl, hlf_error, kl, training_loss
+from scanner.losses import (
+    chamfer,
+    flow_kl,
+    hlf_error,
+    kl,
+    reconstruction_error,
+    training_loss,
+)
 from scanner.models import Outputs, build_model
 from scanner.trial import Training
 
@@ -79,6 +86,32 @@ def test_chamfer_does_not_see_masked_points():
     whole, doubled = chamfer(x, y, mask=mask), chamfer(x, y, mask=2 * mask)
     distance = torch.cdist(x[:, :4], y).amin(-1).sum(-1)
     torch.testing.assert_close(doubled - whole, distance)
+
+
+def test_chamfer_with_both_masks_is_that_of_the_real_points():
+    x, y = points(3, 6, 5), points(3, 7, 5, seed=1).requires_grad_()
+    ones, some = torch.ones(3, 6), torch.ones(3, 7)
+    ones[:, 4:], some[:, :3] = 0, 0
+    both, kept = chamfer(x, y, mask=ones, mask_y=some), chamfer(x[:, :4], y[:, 3:])
+    torch.testing.assert_close(both, kept, rtol=1e-13, atol=0)
+    gradients = [torch.autograd.grad(loss.sum(), y)[0] for loss in (both, kept)]
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_error_of_a_model_that_predicts_the_mask_is_per_real_object(kind):
+    trial = make_trial(("gcn_vae", {"preset": "plus"}), representation="truncated")
+    inputs = make_inputs(trial, 5)
+    with torch.no_grad():
+        outputs = build_model(trial).double()(inputs, points(5, 15))
+    expected = []
+    for k, real in enumerate(inputs.mask == 1):
+        x, y = inputs.objects[k, real][None], outputs.objects[k, real][None]
+        given = torch.sigmoid(outputs.mask_logits[k])
+        entropy = -torch.where(real, given, 1 - given).log().sum()
+        expected.append((double_loop(x, y, kind, torch.ones(1, len(x[0]))) + entropy) / real.sum())
+    error = reconstruction_error(inputs, outputs, Training(chamfer=kind))
+    torch.testing.assert_close(error, torch.cat(expected))
 
 
 def test_chamfer_is_the_same_under_vmap():

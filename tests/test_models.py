@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from itertools import pairwise
@@ -18,7 +19,16 @@ from scanner.losses import training_loss
 from scanner.models import Outputs, build_model
 from scanner.models.conv_vae import ConvVAE
 from scanner.models.convolution import Convolution, Deconvolution, same_margins
-from scanner.models.gcn_vae import GCNVAE, SELF_WEIGHT, WIDTHS, GraphConvolution
+from scanner.models.deepset_vae import DeepSetVAE
+from scanner.models.gcn_vae import GCNVAE, SELF_WEIGHT, WIDTHS, gcn_vae
+from scanner.models.graph import (
+    NEIGHBOURS,
+    GraphConvolution,
+    neighbours,
+    normalized,
+    pairs,
+    squared_distances,
+)
 from scanner.models.normalization import BatchNorm
 from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS
 from scanner.representations import Inputs, Shape
@@ -29,7 +39,11 @@ VARIANTS = [
     *ARCHITECTURES,
     ("conv_vae", {"padding": "valid"}),
     ("gcn_vae", {"preset": "complete", "hidden": 20}),
+    ("gcn_vae", {"adjacency": "knn"}),
+    ("gcn_vae", {"preset": "plus"}),
+    ("gcn_vae", {"preset": "plus", "adjacency": "knn", "hidden": 20}),
 ]
+PLUS = ("gcn_vae", {"preset": "plus"})
 MEMBERS = 3
 
 
@@ -107,7 +121,7 @@ def test_member_is_the_same_in_a_pack(architecture, representation, hlf, trainin
         assert not kept or largest_difference(kept, list(model.buffers())) < 1e-12
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", VARIANTS)
 def test_gradients_inside_vmap_are_those_outside(architecture):
     trial = make_trial(architecture, representation="truncated")
     models = [model.train() for model in members(trial)]
@@ -127,7 +141,7 @@ def test_gradients_inside_vmap_are_those_outside(architecture):
     assert all(torch.equal(buffers[name], before[name]) for name in before)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", VARIANTS)
 def test_single_precision_of_a_member_does_not_depend_on_the_pack(architecture):
     trial = make_trial(architecture)
     torch.manual_seed(0)
@@ -157,7 +171,7 @@ def test_encoder_is_the_same_for_every_flow(architecture, flow):
     assert parameters(model) == parameters(without) + added
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", VARIANTS)
 def test_every_input_reaches_the_posterior_and_every_weight_the_outputs(architecture):
     trial = make_trial(architecture, representation="truncated_mult", hlf=True)
     inputs, model = make_inputs(trial, 16), members(trial)[0].train()
@@ -230,23 +244,23 @@ def test_batch_norm_is_that_of_torch(size):
 @pytest.mark.parametrize(("hidden", "count"), [(0, 5_129), (20, 5_679)])
 @pytest.mark.parametrize("preset", SELF_WEIGHT)
 def test_gcn_vae_has_the_parameters_of_the_paper(preset, hidden, count):
-    assert parameters(GCNVAE(Shape(39, 5, 0, 0), NONE, preset, hidden)) == count
+    assert parameters(gcn_vae(Shape(39, 5, 0, 0), NONE, preset, hidden, "complete")) == count
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(0, 78), (20, 20)])
 def test_the_vector_of_the_posterior_heads_feeds_the_flow(hidden, width):
     planar = variant(FLOWS, "planar", {})
-    model = GCNVAE(Shape(39, 5, 0, 0), planar, "paper", hidden)
+    model = gcn_vae(Shape(39, 5, 0, 0), planar, "paper", hidden, "complete")
     flow = sum(parameter.numel() for parameter in model.posterior.flow.parameters())
     assert flow % (width + 1) == 0
-    extended = GCNVAE(Shape(39, 5, 7, 3), planar, "paper", hidden)
+    extended = gcn_vae(Shape(39, 5, 7, 3), planar, "paper", hidden, "complete")
     more = sum(parameter.numel() for parameter in extended.posterior.flow.parameters())
     assert more == flow if hidden else more == flow * (width + 11) / (width + 1)
 
 
 def test_negative_hidden_width_is_refused():
     with pytest.raises(ScannerError, match="hidden is -1; it must be 0"):
-        GCNVAE(Shape(39, 5, 0, 0), NONE, "paper", -1)
+        gcn_vae(Shape(39, 5, 0, 0), NONE, "paper", -1, "complete")
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +314,155 @@ def test_complete_graph_reconstructs_one_particle_39_times():
     outputs = members(trial)[0](make_inputs(trial, 5), noise(5))
     assert (outputs.objects - outputs.objects[:, :1]).abs().max() < 1e-12
     assert (outputs.objects[0] - outputs.objects[1]).abs().max() > 1e-6
+
+
+# the graph of neighbours
+
+
+def brute_force_graph(direction, real):
+    """Event by event, object by object: the symmetrised graph of the nearest real objects."""
+    near = torch.zeros(len(direction), len(direction), dtype=torch.float64)
+    kept = [i for i in range(len(real)) if real[i]]
+    for i in kept:
+        others = sorted((j for j in kept if j != i), key=lambda j: math.dist(
+            direction[i].tolist(), direction[j].tolist()))  # fmt: skip
+        for j in others[:NEIGHBOURS]:
+            near[i, j] = near[j, i] = 1
+    return near
+
+
+@pytest.mark.parametrize("filled", [0, 1, 5, 14])
+@pytest.mark.parametrize("representation", ["all", "physics"])
+def test_neighbours_are_those_of_a_search_by_hand(representation, filled):
+    trial = make_trial(representation=representation)
+    inputs = make_inputs(trial, 6)
+    mask = torch.zeros_like(inputs.mask)
+    mask[:, torch.randperm(mask.shape[1])[:filled]] = 1
+    kinematic = 5 if representation == "physics" else 4
+    directions = inputs.objects[..., 2:kinematic] + torch.randn(
+        *mask.shape, kinematic - 2, dtype=torch.float64
+    )
+    inputs = inputs._replace(
+        mask=mask,
+        objects=torch.cat(
+            [inputs.objects[..., :2], directions, inputs.objects[..., kinematic:]], dim=-1
+        ),
+    )
+    graph = neighbours(squared_distances(inputs, kinematic), mask)
+    expected = [brute_force_graph(d, m) for d, m in zip(directions, mask, strict=True)]
+    assert torch.equal(graph, torch.stack(expected))
+    assert filled < 14 or graph.sum(-1).amax() > NEIGHBOURS
+
+
+@pytest.mark.parametrize("preset", SELF_WEIGHT)
+def test_convolution_over_neighbours_is_that_of_torch_geometric(preset, gcn_conv):
+    random = torch.Generator().manual_seed(3)
+    nodes = torch.randn(4, 39, 5, generator=random, dtype=torch.float64)
+    mask = (torch.rand(4, 39, generator=random) < 0.4).double()
+    inputs = Inputs(nodes, mask, nodes[:, 0, :0], nodes[:, 0, :0])
+    graph = neighbours(squared_distances(inputs, 4), mask)
+    ours = GraphConvolution(5, 32, SELF_WEIGHT[preset]).double()
+    theirs = gcn_conv(5, 32, improved=preset == "paper").double()
+    theirs.load_state_dict({"lin.weight": ours.linear.weight, "bias": ours.linear.bias})
+    edges = [g.nonzero().T for g in graph]
+    ones = [torch.ones(e.shape[1], dtype=torch.float64) for e in edges]
+    expected = [theirs(*event) for event in zip(nodes, edges, ones, strict=True)]
+    found = ours(nodes, normalized(graph, SELF_WEIGHT[preset]))
+    torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-6)
+
+
+def test_given_graph_of_all_rows_is_the_closed_form():
+    nodes, layer = torch.randn(4, 9, 5).double(), GraphConvolution(5, 3, 2.0).double()
+    graph = normalized(pairs(torch.ones(4, 9).double()), 2.0)
+    torch.testing.assert_close(layer(nodes, graph), layer(nodes), rtol=0, atol=1e-12)
+
+
+# the preset `plus`
+
+
+def plus_and_inputs():
+    trial = make_trial(PLUS, representation="physics", hlf=True)
+    return members(trial)[0], make_inputs(trial, 8)
+
+
+def test_plus_does_not_see_the_padding():
+    model, inputs = plus_and_inputs()
+    other = inputs.objects + 7 * (1 - inputs.mask[..., None])
+    one, changed = model(inputs, noise(8)), model(inputs._replace(objects=other), noise(8))
+    assert all(torch.equal(a, b) for a, b in zip(one, changed, strict=True))
+
+
+def test_encoder_of_plus_does_not_know_the_order_of_the_rows():
+    model, inputs = plus_and_inputs()
+    order = torch.randperm(inputs.mask.shape[1])
+    shuffled = inputs._replace(objects=inputs.objects[:, order], mask=inputs.mask[:, order])
+    torch.testing.assert_close(model(shuffled, noise(8)).mean, model(inputs, noise(8)).mean)
+
+
+def test_plus_keeps_objects_apart_in_encoder_and_decoder():
+    model, inputs = plus_and_inputs()
+    mask = inputs.mask[..., None]
+    nodes, graph = inputs.objects, model._graph(inputs)
+    for layer in model.encoder:
+        nodes = layer(nodes, graph, mask)
+        centre = nodes.sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+        assert ((nodes - centre) * mask).norm() > 0.3 * nodes.norm()
+    rows = model(inputs, noise(8)).objects
+    assert (rows - rows.mean(1, keepdim=True)).norm() > 0.1 * rows.norm()
+
+
+def test_graph_of_plus_is_equation_3_on_the_weighted_complete_graph():
+    model, inputs = plus_and_inputs()
+    graph, real = model._graph(inputs)[0], inputs.mask[0] == 1
+    direction = inputs.objects[0, real, 2:5]
+    weights = torch.exp(-(torch.cdist(direction, direction) ** 2))
+    root = weights.sum(1).rsqrt()
+    torch.testing.assert_close(graph[real][:, real], root[:, None] * weights * root)
+    assert (graph[real][:, ~real] == 0).all()
+
+
+def test_plus_cannot_die_where_the_paper_does():
+    trials = [make_trial(), make_trial(PLUS)]
+    for trial, alive in zip(trials, (False, True), strict=True):
+        model, inputs = members(trial)[0], make_inputs(trial, 16)
+        last = model.encoder[-1]
+        with torch.no_grad():
+            (last.root if alive else last.linear).bias.fill_(-50.0)
+        mean = model(inputs, noise(16)).mean
+        gradient = torch.autograd.grad(mean.square().sum(), list(model.encoder.parameters()))
+        assert any((g != 0).any() for g in gradient) == alive
+        assert (mean.std(0) > 1e-3).all() == alive
+
+
+def test_plus_copes_with_an_event_without_objects():
+    model, inputs = plus_and_inputs()
+    empty = inputs._replace(mask=torch.zeros_like(inputs.mask))
+    outputs = model(empty, noise(8))
+    total = sum(tensor.sum() for tensor in outputs)
+    gradients = torch.autograd.grad(total, list(model.parameters()), materialize_grads=True)
+    assert all(tensor.isfinite().all() for tensor in (*outputs, *gradients))
+
+
+# the deep-set VAE
+
+
+def test_deep_set_encoder_is_that_of_the_complete_graph():
+    trial = make_trial("deepset_vae")
+    model, inputs = members(trial)[0], make_inputs(trial, 6)
+    assert isinstance(model, DeepSetVAE)
+    nodes = inputs.objects
+    for dense in (layer for layer in model.encoder if isinstance(layer, nn.Linear)):
+        graph = GraphConvolution(dense.in_features, dense.out_features, 1.0).double()
+        graph.linear.load_state_dict(dense.state_dict())
+        nodes = torch.relu(graph(nodes))
+    mean = model.posterior.mean(nodes[:, 7])
+    torch.testing.assert_close(model(inputs, noise(6)).mean, mean, rtol=0, atol=1e-12)
+
+
+def test_deep_set_reconstructs_one_object():
+    trial = make_trial("deepset_vae")
+    objects = members(trial)[0](make_inputs(trial, 5), noise(5)).objects
+    assert torch.equal(objects, objects[:, :1].expand_as(objects))
 
 
 @pytest.mark.parametrize("architecture", VARIANTS)

@@ -4,20 +4,26 @@ import pandas as pd
 import pytest
 from fake_results import write_results
 
-from scanner.findings import against_controls, control_rows
-from scanner.pages import MARK, Section, best, latex, markdown, notes, page, sections
+from scanner.findings import against_controls, control_rows, seed_table
+from scanner.pages import MARK, Findings, Section, best, latex, markdown, notes, page, sections
 from scanner.pool import read_pool
 from scanner.ranking import RANKINGS, rank
+from scanner.teaching import teaching
 
 FIGURES = {f"{method}.png": b"\x89PNG" for method in RANKINGS}
 
 
-@pytest.fixture
-def made(tmp_path):
-    pool = read_pool([write_results(tmp_path / "a", missing=(0, 1), diverged=(6,))[0]])
+def build(folder, **options):
+    pool = read_pool([write_results(folder, **options)[0]])
     shown = rank(pool.table)
     controls = against_controls(pool.table, shown, control_rows(pool.results))
-    return pool, shown, sections(pool, shown, controls, "clean")
+    found = Findings(controls, teaching(pool.results), seed_table(pool.table, pool.results))
+    return pool, shown, sections(pool, shown, found, "clean")
+
+
+@pytest.fixture
+def made(tmp_path):
+    return build(tmp_path / "a", missing=(0, 1), diverged=(6,))
 
 
 def test_merits_with_few_background_events_are_marked(made):
@@ -63,6 +69,35 @@ def test_controls_are_counted_per_signal(made):
     assert len(every.text) == pairs
 
 
+def test_training_is_judged_per_architecture_and_per_model(made):
+    pool, _, parts = made
+    whole, sentences, each = (p for p in parts if p.title.startswith("Does training teach"))
+    assert not whole.folded
+    assert sentences.folded
+    assert each.folded
+    assert len(whole.table) == len(sentences.text)
+    assert list(each.table["model"]) == sorted(pool.results.query("stage == 'trained'")["name"]
+                                               [lambda names: ~names.duplicated()])  # fmt: skip
+    assert "architectures and scores" in whole.text[1]
+    assert {"untrained", "gain", ">untrained", ">ht", ">mult"} < set(whole.table)
+
+
+def test_the_sample_is_never_compared_with_the_paper(tmp_path):
+    for dataset, warned in (("sample", True), ("darkmachines", False)):
+        *_, parts = build(tmp_path / dataset, dataset=dataset)
+        part = next(part for part in parts if part.title.startswith("Median over the signals"))
+        assert any("may be compared with the published" in t for t in part.text) is warned
+        assert list(part.table.columns[:4]) == ["model", "seeds", "AUC", "AUC sd"]
+
+
+def test_a_missing_spread_is_no_zero(tmp_path):
+    *_, parts = build(tmp_path / "a", seeds=(0,))
+    part = next(part for part in parts if part.title.startswith("Median over the signals"))
+    assert part.table["AUC sd"].isna().all()
+    row = next(line for line in markdown("n", [], [part]).split("\n") if "kl" in line)
+    assert row.count("| -") + row.count(" - |") >= 4
+
+
 def test_no_section_speaks_of_a_best_model_without_a_method(made):
     _, _, parts = made
     for part in parts:
@@ -72,8 +107,8 @@ def test_no_section_speaks_of_a_best_model_without_a_method(made):
 def test_latex_has_the_rankings_alone(made):
     _, _, parts = made
     text = latex(parts)
-    assert text.count(r"\begin{table}") == len(RANKINGS) * 3
-    assert text.count(r"\end{table}") == len(RANKINGS) * 3
+    assert text.count(r"\begin{table}") == len(RANKINGS) * 3 + 1  # and the table of seeds
+    assert text.count(r"\end{table}") == len(RANKINGS) * 3 + 1  # and the table of seeds
     labels = [line for line in text.split("\n") if line.startswith(r"\label")]
     assert len(set(labels)) == len(labels)
     assert "_" not in text.replace(r"\_", "")

@@ -1,5 +1,7 @@
 """The pool: seeds, incomplete models, sources that share names or pairs."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from fake_results import write_results
@@ -141,3 +143,13 @@ def test_different_datasets_are_a_caution(tmp_path):
     one, _ = write_results(tmp_path / "one", "one")
     two, _ = write_results(tmp_path / "two", "two", dataset="other")
     assert "different datasets (other, sample)" in " ".join(read_pool([one, two]).notes)
+
+
+def test_channels_that_the_dataset_lacks_are_named(tmp_path):
+    folder, _ = write_results(tmp_path / "a")
+    scan = store.read_scan(folder)
+    assert not any("its dataset lacks" in note for note in read_pool([folder]).notes)
+    store.write_scan(folder, replace(scan, channels=("3",)))
+    pool = read_pool([folder])
+    assert "Channel 1 of demo is left out: its dataset lacks it." in pool.notes
+    assert set(pool.cells["channel"]) == {"3"}

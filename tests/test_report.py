@@ -61,7 +61,9 @@ def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path):
     names = {path.name for path in made[0].files}
     assert names == {
         "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv", "total_improvement.csv",
-        "controls.csv", "index.html", *(f"{m}.{kind}" for m in RANKINGS for kind in ("png", "pdf")),
+        "controls.csv", "teaching.csv", "teaching.md", "table_s1.csv", "table_s1.md",
+        "table_s1.tex", "index.html",
+        *(f"{m}.{kind}" for m in RANKINGS for kind in ("png", "pdf")),
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "out0").iterdir()} == names
     for one, two in zip(*(report_.files for report_ in made), strict=True):
@@ -97,6 +99,21 @@ def test_both_conventions_are_in_the_file_and_one_is_shown(table, tmp_path):
     assert top == 2  # one column per signal
     with pytest.raises(ScannerError, match=r"'wild'.*clean, published"):
         report([table], tmp_path / "out", convention="wild")
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("name", ["teaching.md", "table_s1.md", "table_s1.tex"])
+def test_what_stands_beside_the_rankings_is_as_recorded(tmp_path, name):
+    folder, _ = write_results(tmp_path / "demo", seeds=(0, 1, 2), diverged=(0,))
+    report([folder], tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == (GOLDEN / f"report_{name}").read_text()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_tables_alone_have_nothing_to_say_of_training(table, tmp_path):
+    report([table], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("teaching*"))
+    assert not list((tmp_path / "out").glob("table_s1*"))
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -234,6 +234,7 @@ def test_physics_columns_are_their_formulas():
     raw, arrays = encode(of("all"), events), encode(of("physics"), events)
     energy, pt, eta, phi, code = raw.objects[raw.mask].unbind(-1)
     real = arrays.objects[:, :39][raw.mask]
+    phi = phi - raw.met_phi[:, None].expand_as(raw.mask)[raw.mask]
     expected = torch.stack([energy.log(), pt.log(), eta, phi.sin(), phi.cos()], dim=-1)
     torch.testing.assert_close(real[:, :5], expected)
     assert torch.equal(real[:, 5:].argmax(-1) + 1, code.long())
@@ -241,7 +242,7 @@ def test_physics_columns_are_their_formulas():
     assert (arrays.objects[~arrays.mask] == 0).all()
     met = arrays.objects[:, 39]
     torch.testing.assert_close(met[:, 0].exp(), torch.from_numpy(events.met))
-    torch.testing.assert_close(torch.atan2(met[:, 3], met[:, 4]), torch.from_numpy(events.met_phi))
+    assert torch.equal(met[:, 2:5], torch.tensor([0.0, 0, 1]).expand(100, 3))
     assert (met[:, 12] == 1).all()
 
 
@@ -258,5 +259,12 @@ def test_physics_scaler_sees_real_objects_and_leaves_padding_and_type_alone():
 def test_physics_has_no_seam_in_phi():
     events = some_events(20)
     turned = replace(events, phi=np.where(events.phi > 0, events.phi - 2 * np.pi, events.phi))
+    one, other = (encode(of("physics"), e).objects for e in (events, turned))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_physics_does_not_see_a_turn_about_the_beam():
+    events = some_events(20)
+    turned = replace(events, phi=events.phi + 0.7, met_phi=events.met_phi + 0.7)
     one, other = (encode(of("physics"), e).objects for e in (events, turned))
     torch.testing.assert_close(one, other, rtol=0, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,13 @@ from sklearn.metrics import roc_auc_score, roc_curve
 import scanner.run
 from scanner import store
 from scanner.datasets import open_dataset, read
-from scanner.errors import DataError
-from scanner.run import failure, run_pack, score_inputs, split_indices
+from scanner.registry import Entry
+from scanner.run import failure, run_pack, score_inputs
+from scanner.split import split_indices
 from scanner.trial import Split, from_json
 
 SCORES = ("reconstruction", "kl", "rz")
+PAIRS = ("reconstruction+kl", "reconstruction+rz", "kl+rz", "elbo+latent_norm")
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +37,18 @@ def results(pack, tmp_path_factory):
     return folder
 
 
+def ranked(scores, name):
+    """A score, counted among the background events: below it, and half of those equal to it."""
+    ordered = np.sort(scores.loc[scores["process"] == "background", name])
+    return np.searchsorted(ordered, scores[name]) + np.searchsorted(ordered, scores[name], "right")
+
+
 def recomputed(scores, name, signal):
-    """AUC and eps_S of one score with scikit-learn alone."""
+    """AUC and eps_S of one score, or of two scores' ranks, with scikit-learn alone."""
     picked = scores[scores["process"].isin(["background", signal])]
-    labels, values = picked["process"] == signal, picked[name]
+    labels, values = picked["process"] == signal, picked.get(name)
+    if values is None:
+        values = sum(ranked(picked, word) for word in name.split("+"))
     fpr, tpr, _ = roc_curve(labels, values, drop_intermediate=False)
     return [roc_auc_score(labels, values)] + [tpr[fpr <= eps].max() for eps in (1e-2, 1e-3, 1e-4)]
 
@@ -47,11 +58,13 @@ def test_metrics_are_found_again_from_the_scores(results, pack):
     for trial in pack:
         scores = store.read_scores(results / "scores" / f"{trial.id}.parquet")
         table = pd.read_parquet(results / "trials" / f"{trial.id}.parquet")
-        assert {(s, t) for s in SCORES for t in ("trained", "untrained")} <= set(
+        assert {(s, t) for s in (*SCORES, *PAIRS) for t in ("trained", "untrained")} <= set(
             zip(table["score"], table["stage"], strict=True)
         )
-        for row in table[table["score"].isin(SCORES)].to_dict("records"):
-            name = row["score"] if row["stage"] == "trained" else f"untrained_{row['score']}"
+        assert not any("+" in column for column in scores)
+        for row in table[table["score"].isin([*SCORES, *PAIRS])].to_dict("records"):
+            prefix = "" if row["stage"] == "trained" else "untrained_"
+            name = "+".join(prefix + word for word in row["score"].split("+"))
             expected = recomputed(scores, name, row["signal"])
             np.testing.assert_allclose([row[c] for c in columns], expected, rtol=0, atol=1e-12)
 
@@ -112,6 +125,20 @@ def test_a_diverged_trial_is_a_result_without_numbers(tmp_path):
     assert (trained["n_background"] > 0).all()
 
 
+def test_a_score_that_is_not_a_number_is_divergence_too(tmp_path, monkeypatch):
+    trial = make_trial(max_epochs=1)
+    monkeypatch.setitem(scanner.run.SCORES, "rz", Entry("test_run:not_a_number", ""))
+    monkeypatch.setitem(sys.modules, "test_run", sys.modules[__name__])
+    run_pack([trial], tmp_path)
+    table = pd.read_parquet(tmp_path / "trials" / f"{trial.id}.parquet")
+    assert set(table["status"]) == {"diverged"}
+    assert table.loc[table["stage"] == "trained", "auc"].isna().all()
+
+
+def not_a_number(inputs, outputs, trial):
+    return outputs.mean.sum(-1) * float("nan")
+
+
 def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
     trial = make_trial()
     broken = replace(trial, dataset="nowhere")
@@ -122,28 +149,3 @@ def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
     assert failure(MemoryError())["class"] == "out_of_memory"
     assert failure(torch.OutOfMemoryError())["class"] == "out_of_memory"
     assert failure(KeyError("x"))["class"] == "bug"
-
-
-@pytest.mark.parametrize(
-    ("test", "sizes"), [(0.3, (665, 35, 300)), (100, (855, 45, 100)), (0.5, (475, 25, 500))]
-)
-def test_split_is_fixed_complete_and_disjoint(test, sizes):
-    parts = split_indices(1000, Split(test=test), "3")
-    assert tuple(map(len, parts)) == sizes
-    assert sorted(np.concatenate(parts)) == list(range(1000))
-    again = split_indices(1000, Split(test=test), "3")
-    assert all((a == b).all() for a, b in zip(parts, again, strict=True))
-    other = split_indices(1000, Split(test=test, seed=1), "3")
-    assert set(parts[2]) != set(other[2])
-
-
-def test_the_published_split():
-    train, validation, test = split_indices(214_185, Split(test=0), "1")
-    assert len(test) == 10_000
-    assert len(validation) == round(0.05 * 204_185)
-    assert len(train) + len(validation) + len(test) == 214_185
-
-
-def test_a_split_that_leaves_nothing_is_refused():
-    with pytest.raises(DataError, match="change `split`"):
-        split_indices(100, Split(test=0), "3")

@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scanner"
 ROWS = (
     ("errors", "registry"),
-    ("trial", "metrics", "uncertainty", "events"),
-    ("yaml_text", "schema", "grid", "plan", "ranking", "findings", "tables",
-     "plots"),
+    ("trial", "split", "metrics", "combinations", "uncertainty", "events"),
+    ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "findings", "teaching",
+     "tables", "plots"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
     ("train", "run"),
-    ("search", "launch", "status", "pool", "pages", "report"),
+    ("search", "pending", "launch", "status", "pool", "pages", "report"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
@@ -34,7 +34,7 @@ ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder
 WRITERS = {"store", "report", "datasets", "lock", "launch"}
-WORKERS_EDGE = ("run", "run_pack")  # classifies whatever ended a pack, so that the scan hears of it
+WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 
 

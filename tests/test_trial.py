@@ -59,6 +59,19 @@ def test_every_setting_is_in_the_id(section):
         assert replace(TRIAL, **{name: replace(section, **{field.name: other})}).id != TRIAL.id
 
 
+def test_a_new_setting_leaves_earlier_ids_alone(monkeypatch):
+    entry = AXES["architecture"]["gcn_vae"]
+    newer = replace(entry, settings={**entry.settings, "brand_new": 3})
+    monkeypatch.setitem(AXES["architecture"], "gcn_vae", newer)
+    known = replace(TRIAL, architecture=variant(AXES["architecture"], "gcn_vae", {}))
+    monkeypatch.setitem(AXES["architecture"], "gcn_vae", entry)
+    before = replace(TRIAL, architecture=variant(AXES["architecture"], "gcn_vae", {})).id
+    monkeypatch.setitem(AXES["architecture"], "gcn_vae", newer)
+    assert known.id == before
+    other = variant(AXES["architecture"], "gcn_vae", {"brand_new": 4})
+    assert replace(TRIAL, architecture=other).id != before
+
+
 def test_the_label_is_not_in_the_id():
     assert replace(TRIAL, architecture=replace(NET, label="other")).id == TRIAL.id
 

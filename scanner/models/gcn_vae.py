@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from scanner.errors import ScannerError
 from scanner.models.common import LATENT, Latent, Outputs, Sampled
+from scanner.models.graph import GraphConvolution, neighbours, normalized, squared_distances
+from scanner.models.plus_vae import PlusVAE
 from scanner.representations import Inputs, Shape
 from scanner.trial import Variant
 
@@ -17,23 +18,27 @@ WIDTHS = (32, 16, 2)
 SELF_WEIGHT = {"paper": 2.0, "complete": 1.0}
 
 
-class GraphConvolution(nn.Module):
-    """H' = D^-1/2 (A + w I) D^-1/2 H W + b on the complete graph without self loops (Eq. 3).
+def gcn_vae(shape: Shape, flow: Variant, preset: str, hidden: int, adjacency: str) -> nn.Module:
+    """The GCN-VAE of a preset: `PlusVAE` for `plus`, else `GCNVAE`.
 
-    All nodes have the same degree n + w - 1, so the product is (sum H + (w - 1) H) / degree: one
-    sum, no adjacency matrix.
+    Args:
+        shape: Sizes of the inputs.
+        flow: The flow between sampling and decoder.
+        preset: `paper`, `complete` or `plus`.
+        hidden: Width of a dense layer; see the classes.
+        adjacency: `complete`, or `knn` for the encoder's graph of the 8 nearest real objects.
+
+    Raises:
+        ScannerError: If `hidden` is negative.
     """
-
-    def __init__(self, before: int, after: int, self_weight: float) -> None:
-        super().__init__()
-        self.linear = nn.Linear(before, after)
-        self.own = self_weight - 1
-
-    def forward(self, nodes: Tensor) -> Tensor:
-        """(B, n, before) to (B, n, after)."""
-        weight = self.linear.weight / (nodes.shape[-2] + self.own)
-        shared = linear(nodes.sum(-2, keepdim=True), weight, self.linear.bias)
-        return torch.add(shared, linear(nodes, weight), alpha=self.own)
+    if hidden < 0:
+        raise ScannerError(
+            f"architecture gcn_vae: hidden is {hidden}; it must be 0 (the preset's own) or a "
+            "width; correct it in the grid"
+        )
+    if preset == "plus":
+        return PlusVAE(shape, flow, hidden, adjacency == "knn")
+    return GCNVAE(shape, flow, SELF_WEIGHT[preset], hidden, adjacency == "knn")
 
 
 class GCNVAE(nn.Module):
@@ -47,43 +52,48 @@ class GCNVAE(nn.Module):
     Args:
         shape: Sizes of the inputs.
         flow: The flow between sampling and decoder.
-        preset: Weight of a node's self loop: `paper` 2, as in the paper's public code; `complete`
-            1, as in its Eq. 3, which makes all nodes equal after the first layer.
+        self_weight: Weight of a node's self loop: 2 as in the paper's public code, or 1 as in its
+            Eq. 3, which makes all nodes of the complete graph equal after the first layer.
         hidden: Width of a dense layer on either side of the latent space; 0 for none.
-
-    Raises:
-        ScannerError: If `hidden` is negative.
+        knn: Whether the encoder's graph joins the nearest real objects instead of all rows. The
+            decoder, which knows no positions, keeps the complete graph.
     """
 
     latent = LATENT
 
-    def __init__(self, shape: Shape, flow: Variant, preset: str, hidden: int) -> None:
+    def __init__(
+        self, shape: Shape, flow: Variant, self_weight: float, hidden: int, knn: bool
+    ) -> None:
         super().__init__()
-        if hidden < 0:
-            raise ScannerError(
-                f"architecture gcn_vae: hidden is {hidden}; it must be 0 (no dense layer) or a "
-                "width; correct it in the grid"
-            )
+        self.kinematic, self.self_weight, self.knn = shape.kinematic, self_weight, knn
         self.nodes = (shape.slots, WIDTHS[-1])
         self.flat = shape.slots * WIDTHS[-1]
         joined, dense = self.flat + shape.extra + shape.hlf, self.flat + shape.hlf
         widths = (shape.features, *WIDTHS)
-        self.encoder = _graph_layers(widths, SELF_WEIGHT[preset])
+        self.encoder = nn.ModuleList(
+            GraphConvolution(before, after, self_weight) for before, after in pairwise(widths)
+        )
         self.hidden = _dense(joined, hidden) if hidden else nn.Identity()
         self.posterior = Latent(hidden or joined, flow)
         self.expand = nn.Sequential(
             _dense(LATENT, hidden) if hidden else nn.Identity(), nn.Linear(hidden or LATENT, dense)
         )
-        self.decoder = _graph_layers(widths[::-1], SELF_WEIGHT[preset])
+        self.decoder = _graph_layers(widths[::-1], self_weight)
 
     def forward(self, inputs: Inputs, noise: Tensor) -> Outputs:
         """Encode, sample with `noise` (B, D), and reconstruct all columns."""
-        features = torch.relu(self.encoder(inputs.objects)).flatten(-2)
-        encoded = self.hidden(torch.cat([features, inputs.extra, inputs.hlf], dim=-1))
+        graph, nodes = self._graph(inputs) if self.knn else None, inputs.objects
+        for layer in self.encoder:
+            nodes = torch.relu(layer(nodes, graph))
+        encoded = self.hidden(torch.cat([nodes.flatten(-2), inputs.extra, inputs.hlf], dim=-1))
         sampled: Sampled = self.posterior(encoded, noise)
         dense = self.expand(sampled.zk)
         nodes = torch.unflatten(torch.relu(dense[..., : self.flat]), -1, self.nodes)
         return Outputs(*sampled, self.decoder(nodes), dense[..., self.flat :])
+
+    def _graph(self, inputs: Inputs) -> Tensor:
+        distances = squared_distances(inputs, self.kinematic)
+        return normalized(neighbours(distances, inputs.mask), self.self_weight)
 
 
 def _graph_layers(widths: tuple[int, ...], self_weight: float) -> nn.Sequential:

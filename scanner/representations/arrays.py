@@ -73,7 +73,8 @@ class Layout:
             model's columns (R, F).
         kinematic: Leading kinematic columns of `features`.
         types: Columns of `features` for the object type.
-        met: Whether the last row is the MET, a massless object at eta 0 with the type code 8.
+        met: Whether the last row is the MET, a massless object at eta 0 with the type code 8, and
+            phi is measured from it.
         masked: Whether the scaler has one mean per kinematic column, over real objects only, and
             leaves padding and type alone; else one per (row, column), padding and type included.
     """

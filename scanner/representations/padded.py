@@ -58,14 +58,17 @@ def pad(events: Events, layout: Layout) -> Arrays:
         DataError: If the objects of an event are in another order.
     """
     cells, kept = _cells(events, layout)
-    columns = (events.energy, events.pt, events.eta, events.phi, events.kind)
+    phi = events.phi
+    if layout.met:
+        phi = phi - np.repeat(events.met_phi, np.diff(events.offsets))
+    columns = (events.energy, events.pt, events.eta, phi, events.kind)
     real = layout.features(_table(*(column[kept] for column in columns)))
     objects = torch.zeros(len(events), layout.rows, real.shape[-1])
     mask = torch.zeros(len(events), layout.rows, dtype=torch.bool)
     objects.flatten(0, 1)[cells], mask.view(-1)[cells] = real, True
     if layout.met:
         zero = np.zeros(len(events), np.float32)
-        met = _table(events.met, events.met, zero, events.met_phi, zero + MET_CODE)
+        met = _table(events.met, events.met, zero, zero, zero + MET_CODE)
         objects[:, -1], mask[:, -1] = layout.features(met), True
     return Arrays(
         objects=objects,

@@ -1,4 +1,4 @@
-"""Object lists with logarithms, angles without a seam, one-hot types, and MET as an object."""
+"""Object lists with logarithms, angles from the MET, one-hot types, and MET as an object."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scanner.representations.padded import ALL_OBJECTS, MET_CODE
 def physics() -> Layout:
     """40 rows (39 objects, MET): ln E, ln pT, eta, sin phi, cos phi and a one-hot type.
 
+    phi is measured from the MET: a turn of the event about the beam changes nothing.
     The scaler sees real objects only, has one mean and sigma per kinematic column, and leaves
     padding and type alone.
     """

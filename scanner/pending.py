@@ -1,0 +1,100 @@
+"""What of a plan is done, what failed and what is left; reads files only.
+
+What is done or fails as one is a unit: a trial, or a search with all its trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from scanner import store
+from scanner.errors import ResultError
+from scanner.plan import Plan
+from scanner.study import Study
+from scanner.trial import Trial
+
+RETRIED = ("preempted", "storage")
+Job: TypeAlias = tuple[Trial, ...] | Study  # what one worker runs at a time: a pack or a search
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A trial or a search of the plan.
+
+    Attributes:
+        id: Its id.
+        trials: How many trainings it is.
+        done: Ids of those that have a result.
+        failed: Class of its failure, empty if there is none.
+    """
+
+    id: str
+    trials: int
+    done: tuple[str, ...]
+    failed: str
+
+    @property
+    def left(self) -> int:
+        """Trainings without a result."""
+        return self.trials - len(self.done)
+
+
+def units(planned: Plan, results: Path) -> list[Unit]:
+    """The state of every unit, in the plan's order."""
+    failed = {key: record["class"] for key, record in store.failures(results).items()}
+    if planned.studies:
+        found = [(r.study.id, r.study.trials, tuple(f.trial.id for f in r.found))
+                 for r in store.read_studies(results, planned.studies)]  # fmt: skip
+    else:
+        finished = store.done(results)
+        ids = (trial.id for trial in planned.trials)
+        found = [(key, 1, (key,) if key in finished else ()) for key in ids]
+    return [Unit(key, n, done, failed.get(key, "") if len(done) < n else "")
+            for key, n, done in found]  # fmt: skip
+
+
+def pending_jobs(
+    planned: Plan, results: Path, retry: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[Job]:
+    """The plan's packs or searches without what is done, or failed in a way that stays."""
+    known = units(planned, results)
+    unknown = set(only) - {unit.id for unit in known}
+    if unknown:
+        kind = "search" if planned.studies else "trial"
+        raise ResultError(f"--only {' '.join(sorted(unknown))}: no such {kind} in the grid")
+    again = (*RETRIED, *retry, "")
+    wanted = {
+        unit.id for unit in known
+        if unit.left and ("all" in retry or unit.failed in again)
+        and (not only or unit.id in only)
+    }  # fmt: skip
+    packs = [tuple(trial for trial in pack if trial.id in wanted) for pack in planned.packs]
+    return [
+        *(study for study in planned.studies if study.id in wanted),
+        *(pack for pack in packs if pack and not planned.studies),
+    ]
+
+
+def progress(planned: Plan, results: Path) -> tuple[int, int]:
+    """Trainings done and planned."""
+    known = units(planned, results)
+    return sum(len(unit.done) for unit in known), planned.n_trials
+
+
+def describe(job: Job) -> str:
+    """A few words on a job for a progress line."""
+    trial = job.trial if isinstance(job, Study) else job[0]
+    size = "search" if isinstance(job, Study) else f"x{len(job)}"
+    return f"{trial.channel} {trial.architecture.label} {trial.flow.label} {size}"
+
+
+def record_loss(results: Path, job: Job, error: Exception) -> None:
+    """A job whose worker died in every attempt: what it has not finished is `preempted`."""
+    record = {"class": "preempted", "exception": repr(error), "frame": "", "traceback": str(error)}
+    finished = store.done(results)
+    for unit in (job,) if isinstance(job, Study) else job:
+        if unit.id not in finished:
+            store.write_failure(results, unit, record)
