@@ -105,7 +105,8 @@ def train_pack(
 def failure(error: Exception) -> dict[str, str]:
     """Class, text and last own frame of an exception, as `failures/<id>.json` holds them."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if Path(f.filename).parent.as_posix().find("scanner") >= 0] or frames
+    here = Path(__file__).parent
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(here)] or frames
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno} {own[-1].name}" if own else "unknown"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         kind = "out_of_memory"

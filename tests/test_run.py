@@ -146,6 +146,8 @@ def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
     record = json.loads((tmp_path / "failures" / f"{broken.id}.json").read_text())
     assert record["class"] == "data"
     assert "nowhere" in record["exception"]
+    assert record["frame"].startswith("files.py:")
+    assert record["frame"].endswith(" open_dataset")
     assert failure(MemoryError())["class"] == "out_of_memory"
     assert failure(torch.OutOfMemoryError())["class"] == "out_of_memory"
     assert failure(KeyError("x"))["class"] == "bug"
