@@ -9,10 +9,10 @@ import torch
 from nflows.transforms import MaskedAffineAutoregressiveTransform
 from nflows.transforms.made import MADE
 from torch import Tensor, nn
-from torch.nn.functional import elu, logsigmoid
+from torch.nn.functional import elu, logsigmoid, softplus
 
 from scanner.flows.inverse import solve_autoregressive
-from scanner.flows.made import check_hidden, start_at
+from scanner.flows.made import check_hidden, masked, start_at
 from scanner.flows.order import alternate
 
 UNIT_SCALE = log(expm1(0.999))  # where nflows' scale, softplus(s) + 0.001, is 1
@@ -40,7 +40,7 @@ class InverseAutoregressive(nn.Module):
         super().__init__()
         check_hidden("iaf", hidden, dim)
         self.amortised = amortised
-        kind = Gate if form == "gate" else MaskedAffineAutoregressiveTransform
+        kind = Gate if form == "gate" else Affine
         self.steps = nn.ModuleList(
             kind(
                 dim,
@@ -73,6 +73,17 @@ class InverseAutoregressive(nn.Module):
         return z
 
 
+class Affine(MaskedAffineAutoregressiveTransform):
+    """One flow of nflows, z' = m + s z with s = softplus + 0.001, for one network or a pack."""
+
+    def forward(self, inputs: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mapped vectors (B, D) and ln|det| (B,)."""
+        made = masked(self.autoregressive_net, inputs, context)
+        raw, mean = made.unflatten(-1, (-1, 2)).unbind(-1)
+        scale = softplus(raw) + self._epsilon
+        return mean + scale * inputs, scale.log().sum(-1)
+
+
 class Gate(nn.Module):
     """One flow z' = g z + (1 - g) m with g = sigmoid(s + 1) and m of the dimensions before.
 
@@ -103,6 +114,6 @@ class Gate(nn.Module):
         return z, -self._log_gate_and_mean(z, context)[0].sum(-1)
 
     def _log_gate_and_mean(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        made: Tensor = self.autoregressive_net(z, context)
-        gate, mean = made.reshape(*z.shape, 2).unbind(-1)
+        made = masked(self.autoregressive_net, z, context)
+        gate, mean = made.unflatten(-1, (-1, 2)).unbind(-1)
         return logsigmoid(gate + 1), mean
