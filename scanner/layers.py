@@ -77,7 +77,11 @@ class _Normalized(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, rectified: bool  # noqa: ANN401
+        ctx: Any,  # noqa: ANN401
+        values: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        rectified: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows = values.reshape(*weight.shape[:-1], -1, weight.shape[-1])
         mean = rows.mean(-2)
@@ -115,7 +119,7 @@ def dense(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     mapped: Tensor = _Product.apply(values.flatten(1, -2), weight)  # type: ignore[no-untyped-call]
     if bias is not None:
         mapped = mapped.add_(bias.unsqueeze(1))
-    return mapped.unflatten(1, values.shape[1:-1])
+    return torch.unflatten(mapped, 1, values.shape[1:-1])
 
 
 def along(parameter: Tensor, values: Tensor) -> Tensor:

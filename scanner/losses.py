@@ -128,7 +128,12 @@ class _Pairs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, y: Tensor, of_x: Tensor, of_y: Tensor, kind: str  # noqa: ANN401
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        y: Tensor,
+        of_x: Tensor,
+        of_y: Tensor,
+        kind: str,
     ) -> tuple[Tensor, Tensor]:
         of_x, of_y = of_x.unsqueeze(-1), of_y.unsqueeze(-1)
         from_x = x - y.gather(-2, of_x.expand_as(x))

@@ -1,4 +1,4 @@
-"""The members of a pack in training: stacked networks, their optimiser, random streams and order."""
+"""The members of a pack in training: stacked networks, optimiser, random streams, order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from scanner.trial import Trial
 State = dict[str, Tensor]
 NOISE_STEPS = 64
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Members:
         numbers: Their positions in the pack.
         trials: Their trials.
         model: Their networks as one (`scanner.layers.pack_models`).
-        first: Adam's mean gradient of each parameter, stacked alike.
-        second: Adam's mean squared gradient.
+        flat: (P, N) their parameters, which those of `model` are views of.
+        first: (P, N) Adam's mean gradient.
+        second: (P, N) Adam's mean squared gradient.
         taken: Steps taken, a 0-d tensor.
         beta: (P,) weights of the KL divergence.
         hlf_weight: (P,) weights of the high-level features.
@@ -40,8 +42,9 @@ class Members:
     numbers: list[int]
     trials: list[Trial]
     model: nn.Module
-    first: list[Tensor]
-    second: list[Tensor]
+    flat: Tensor
+    first: Tensor
+    second: Tensor
     taken: Tensor
     beta: Tensor
     hlf_weight: Tensor
@@ -50,6 +53,7 @@ class Members:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
 
 def stream(seed: int, purpose: str) -> torch.Generator:
     """A member's random stream for one purpose, the same on every device and in every pack."""
@@ -70,13 +74,14 @@ def start(pack: Sequence[Trial], validation: Inputs) -> Members:
     model = pack_models([initial_model(trial, like.dtype) for trial in pack]).to(like.device)
     shape = (len(like), LATENT)
     noise = [torch.randn(shape, generator=stream(t.seed, "validation")) for t in pack]
-    parameters = list(model.parameters())
+    flat = flattened(model)
     return Members(
         numbers=list(range(len(pack))),
         trials=list(pack),
         model=model,
-        first=[torch.zeros_like(p) for p in parameters],
-        second=[torch.zeros_like(p) for p in parameters],
+        flat=flat,
+        first=torch.zeros_like(flat),
+        second=torch.zeros_like(flat),
         taken=torch.zeros((), device=like.device),
         beta=like.new_tensor([t.beta for t in pack]),
         hlf_weight=like.new_tensor([t.training.hlf_weight for t in pack]),
@@ -86,9 +91,7 @@ def start(pack: Sequence[Trial], validation: Inputs) -> Members:
 
 
 def keep(members: Members, numbers: list[int]) -> Members:
-    """The members without those that stopped."""
-    if numbers == members.numbers:
-        return members
+    """The members `numbers`, at least one, without those that stopped."""
     rows = [members.numbers.index(k) for k in numbers]
     picked = torch.tensor(rows, dtype=torch.long, device=members.beta.device)
     model, trials = members.model, [members.trials[row] for row in rows]
@@ -102,8 +105,9 @@ def keep(members: Members, numbers: list[int]) -> Members:
         members,
         numbers=numbers,
         trials=trials,
-        first=[moment[picked] for moment in members.first],
-        second=[moment[picked] for moment in members.second],
+        flat=flattened(model),
+        first=members.first[picked],
+        second=members.second[picked],
         beta=members.beta[picked],
         hlf_weight=members.hlf_weight[picked],
         validation_noise=members.validation_noise[picked],
@@ -121,15 +125,40 @@ def state_of(members: Members, row: int) -> State:
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
 
 
-def optimize(members: Members, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+def flattened(model: nn.Module) -> Tensor:
+    """(P, N) all parameters of a pack, which become views of it.
+
+    N is filled up to whole vector registers: so every number is updated by the same instructions,
+    whatever the size of the pack, and rounds alike.
+    """
+    parameters = list(model.parameters())
+    total = sum(parameter[0].numel() for parameter in parameters)
+    flat = parameters[0].new_zeros(len(parameters[0]), total + -total % ALIGNMENT)
+    start = 0
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            part = flat[:, start : start + parameter[0].numel()].view(parameter.shape)
+            part.copy_(parameter.detach())
+            setattr(module, name, nn.Parameter(part, parameter.requires_grad))
+            start += parameter[0].numel()
+    return flat.detach()
+
+
+def optimize(members: Members, gradients: Sequence[Tensor]) -> None:
     """One Adam step of every member, in place (Kingma and Ba, arXiv:1412.6980)."""
     members.taken.add_(1)
-    lists = parameters, gradients, members.first, members.second
+    parts = [gradient.flatten(1) for gradient in gradients]
+    width = sum(part.shape[1] for part in parts)
+    parts.append(members.flat.new_zeros(len(members), members.flat.shape[1] - width))
+    gradient = torch.cat(parts, 1)
     for rows, rate in _rates(members.trials):
         torch._fused_adam_(
-            *([tensor[rows] for tensor in tensors] for tensors in lists),
+            [members.flat[rows]],
+            [gradient[rows]],
+            [members.first[rows]],
+            [members.second[rows]],
             [],
-            [members.taken] * len(parameters),
+            [members.taken],
             lr=rate,
             beta1=BETA1,
             beta2=BETA2,

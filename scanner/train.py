@@ -85,7 +85,8 @@ def fit(
     """
     _keep_freed_memory()
     members = start(pack, validation)
-    progress = [_Progress(best=s, initial=s) for s in (state_of(members, k) for k in members.numbers)]
+    initial = [state_of(members, k) for k in members.numbers]
+    progress = [_Progress(best=state, initial=state) for state in initial]
     step, total = _stepper(members, train)
     for epoch in range(1, pack[0].training.max_epochs + 1):
         started = time.perf_counter()
@@ -95,13 +96,13 @@ def fit(
         for row, k in enumerate(members.numbers):
             _account(progress[k], epoch, rows[row], partial(state_of, members, row), wall_s)
         going = [k for k in members.numbers if _goes_on(progress[k], pack[k])]
+        if on_epoch:
+            on_epoch(epoch, len(going))
+        if not going:
+            break
         if going != members.numbers:
             members = keep(members, going)
             step, total = _stepper(members, train)
-        if on_epoch:
-            on_epoch(epoch, len(members))
-        if not members:
-            break
     return [
         FitResult(trial, p.status(), p.best, p.initial, p.best_epoch, p.history)
         for trial, p in zip(pack, progress, strict=True)
@@ -135,13 +136,12 @@ def _stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
     """
     total = members.beta.new_zeros(len(members), 2)
     parameters = list(members.model.parameters())
-    values = [parameter.detach() for parameter in parameters]
 
     def step(index: Tensor, noise: Tensor) -> None:
         batch = Inputs(*(tensor[index] for tensor in train))
         losses = _losses(members, batch, noise)
         gradients = torch.autograd.grad(losses[:, 0].sum(), parameters)
-        optimize(members, values, gradients)
+        optimize(members, gradients)
         total.add_(losses.detach())
 
     return (_captured(step) if total.is_cuda else step), total
@@ -149,7 +149,7 @@ def _stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
 
 def _captured(step: Step) -> Step:
     """A step that is run a few times on a side stream, then captured, then replayed."""
-    graph, side, ran = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0
+    graph, side, ran = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0  # type: ignore[no-untyped-call]
     held: list[Tensor] = []
 
     def run(index: Tensor, noise: Tensor) -> None:

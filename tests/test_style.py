@@ -22,9 +22,9 @@ ROWS = (
     ("trial", "split", "metrics", "combinations", "uncertainty", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "findings", "teaching",
      "tables", "plots"),
-    ("representations", "flows", "models", "losses", "scores"),
+    ("representations", "layers", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
-    ("train", "run"),
+    ("members", "train", "run"),
     ("search", "pending", "launch", "status", "pool", "pages", "report"),
     ("__init__", "cli", "__main__"),
 )

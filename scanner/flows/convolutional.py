@@ -50,10 +50,10 @@ class Convolutional(nn.Module):
         """Mapped vectors (B, D) and ln|det| (B,)."""
         slopes = []
         matrices, scale, along = self._layers()
-        for l, matrix in enumerate(matrices.unbind(-3)):
-            inner = z @ matrix.mT + self.bias[..., l, None, :]
+        for k, matrix in enumerate(matrices.unbind(-3)):
+            inner = z @ matrix.mT + self.bias[..., k, None, :]
             slopes.append(_slope(inner))
-            z = z + scale[..., l, None, :] * slopes[-1] * inner
+            z = z + scale[..., k, None, :] * slopes[-1] * inner
         return z, safe_log(1 + torch.stack(slopes, -2) * along.unsqueeze(-3)).sum((-2, -1))
 
     def inverse(self, z: Tensor, context: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,12 +28,13 @@ def check_hidden(flow: str, hidden: int, dim: int) -> None:
 
 def masked(made: nn.Module, inputs: Tensor, context: Tensor | None = None) -> Tensor:
     """What `made(inputs, context)` returns, for one network or a pack."""
-    activation, blocks = made.activation, made.get_submodule("blocks")
+    activation: Callable[[Tensor], Tensor] = made.activation  # type: ignore[assignment]
     hidden = _masked_dense(made.get_submodule("initial_layer"), inputs)
     if context is not None:
-        hidden = hidden + activation(dense(context, *made.get_submodule("context_layer").parameters()))
+        layer = made.get_submodule("context_layer")
+        hidden = hidden + activation(dense(context, *layer.parameters()))
     hidden = activation(hidden)
-    for block in blocks.children():
+    for block in made.get_submodule("blocks").children():
         hidden = activation(_masked_dense(block.get_submodule("linear"), hidden))
     return _masked_dense(made.get_submodule("final_layer"), hidden)
 

@@ -77,4 +77,4 @@ class NeuralSpline(nn.Module):
 
     def _splines(self, z: Tensor, k: int) -> Tensor:
         """Parameters of all splines of a flow, (B, D, 3 K - 1)."""
-        return masked(self.nets[k], z).unflatten(-1, (z.shape[-1], -1))
+        return torch.unflatten(masked(self.nets[k], z), -1, (z.shape[-1], -1))

@@ -118,7 +118,7 @@ class Sylvester(nn.Module):
         shape = (self.flows, self.width)
 
         def made(network: nn.Module, *width: int) -> Tensor:
-            flat = events_last(network, context).unflatten(1, (*shape, *width))
+            flat = torch.unflatten(events_last(network, context), 1, (*shape, *width))
             return flat.expand(*flat.shape[:-1], z.shape[-2])
 
         basis = self.basis(context)

@@ -101,7 +101,7 @@ class QRBasis(nn.Module):
 
     def forward(self, context: Tensor) -> Basis:
         """The basis of all flows, from the context (P, B, q)."""
-        seeds = events_last(self.seed, context).unflatten(1, self.shape)
+        seeds = torch.unflatten(events_last(self.seed, context), 1, self.shape)
         return Columns(orthonormal(seeds.movedim(-1, 1)).movedim(1, -1).contiguous())
 
 
@@ -117,7 +117,7 @@ class HouseholderBasis(nn.Module):
 
     def forward(self, context: Tensor) -> Basis:
         """The basis of all flows, from the context (P, B, q)."""
-        vectors = events_last(self.vectors, context).unflatten(1, self.shape)
+        vectors = torch.unflatten(events_last(self.vectors, context), 1, self.shape)
         return Reflections(reflecting(vectors.transpose(2, 3)))
 
 

@@ -35,7 +35,8 @@ class Convolution(nn.Module):
 
     def forward(self, table: Tensor) -> Tensor:
         """The convolved table."""
-        return convolve(table, self.kernel.weight, self.margins) + along(cast(Tensor, self.kernel.bias), table)
+        bias = along(cast(Tensor, self.kernel.bias), table)
+        return convolve(table, self.kernel.weight, self.margins) + bias
 
 
 class Deconvolution(nn.Module):

@@ -34,7 +34,7 @@ class GraphConvolution(nn.Module):
         if graph is not None:
             mapped = graph @ dense(nodes, weight) + along(bias, nodes)
             return torch.relu(mapped) if self.rectified else mapped
-        mixed: Tensor = _Mixed.apply(nodes, weight, bias, self.own, self.rectified)
+        mixed: Tensor = _Mixed.apply(nodes, weight, bias, self.own, self.rectified)  # type: ignore[no-untyped-call]
         return mixed
 
 
@@ -46,7 +46,12 @@ class _Mixed(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, nodes: Tensor, weight: Tensor, bias: Tensor, own: float, rectified: bool  # noqa: ANN401
+        ctx: Any,  # noqa: ANN401
+        nodes: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        own: float,
+        rectified: bool,
     ) -> Tensor:
         before, after = weight.shape[-1], weight.shape[-2]
         ctx.narrow, ctx.own, ctx.scale = before <= after, own, 1 / (nodes.shape[-2] + own)

@@ -87,7 +87,8 @@ class PlusVAE(nn.Module):
     def _graph(self, inputs: Inputs) -> Tensor:
         distances = squared_distances(inputs, self.kinematic)
         joined = neighbours(distances, inputs.mask) if self.knn else pairs(inputs.mask)
-        return normalized(joined * torch.exp(-along(self.sharpness, distances).exp() * distances), 1.0)
+        sharpness = along(self.sharpness, distances).exp()
+        return normalized(joined * torch.exp(-sharpness * distances), 1.0)
 
 
 def _pooled(nodes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
