@@ -166,7 +166,7 @@ def write_scores(path: Path, columns: Mapping[str, np.ndarray], metadata: Metada
 
     Args:
         path: Where.
-        columns: `process` (text), `event` (row in its file), then one float32 column per score.
+        columns: `process` (text), `event` (row in its file), then a column per score or component.
         metadata: Trial and provenance.
     """
     write_table(path, _with(pa.table(dict(columns)), metadata))

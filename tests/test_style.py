@@ -24,7 +24,7 @@ ROWS = (
      "tables", "plots"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
-    ("train", "run"),
+    ("train", "latents", "run"),
     ("search", "pending", "launch", "status", "pool", "pages", "report"),
     ("__init__", "cli", "__main__"),
 )
