@@ -41,9 +41,9 @@ def latent_vectors(
         rows.append((np.full(len(index), process), events[process][index]))
         parts.append(_vectors(model, state, Inputs(*(t[index] for t in inputs)), names))
     columns = [f"{name}_{k}" for name in names for k in range(LATENT)]
-    process, event = (np.concatenate(column) for column in zip(*rows, strict=True))
+    names_of, numbers = (np.concatenate(column) for column in zip(*rows, strict=True))
     vectors = dict(zip(columns, np.concatenate(parts).T, strict=True))
-    return {"process": process, "event": event, **vectors}
+    return {"process": names_of, "event": numbers, **vectors}
 
 
 def spread(total: int, most: int) -> np.ndarray:

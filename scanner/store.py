@@ -172,9 +172,9 @@ def write_scores(path: Path, columns: Mapping[str, np.ndarray], metadata: Metada
     write_table(path, _with(pa.table(dict(columns)), metadata))
 
 
-def read_scores(path: Path) -> pd.DataFrame:
-    """Per-event scores of one trial or control."""
-    return pd.DataFrame(_read(path).to_pandas())
+def read_scores(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Per-event scores of one trial or control, or these columns of them."""
+    return pd.DataFrame(_read(path, columns).to_pandas())
 
 
 def done(results: Path) -> set[str]:
@@ -271,9 +271,9 @@ def _label(table: pa.Table, trial: Trial, scan: str, model: str, name: str) -> p
     )  # fmt: skip
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
         text = f"{path}: unreadable ({error}); delete the file and launch the scan again"
         raise ResultError(text) from error
