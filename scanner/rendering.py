@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PNG_DPI = 150
 KINDS = ("png", "pdf", "svg")
+# An SVG names its font, which few readers have: Verdana has nearly its widths.
+FONT, FALLBACK = b"'DejaVu Sans'", b", Verdana, sans-serif"
 # Ink, paper and lines of `plots.common`: on a page they are those of the reader's theme.
 THEME = {"#1c2430": "var(--ink)", "#fffffe": "var(--paper)", "#d5dae1": "var(--line)"}
 
@@ -82,4 +84,4 @@ def _bytes(figure: Figure, kind: str, name: str) -> bytes:
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=nothing[kind])
-    return buffer.getvalue()
+    return buffer.getvalue().replace(FONT, FONT + FALLBACK) if kind == "svg" else buffer.getvalue()

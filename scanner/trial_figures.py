@@ -85,12 +85,11 @@ def roc_curves(trials: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
         folders: Result folders.
     """
     parts = []
-    for row in trials.itertuples():
-        path = _stored(folders, "scores", str(row.trial))
-        if path is None:
-            continue
-        events = store.read_scores(path, ["process", *str(row.score).split("+")])
-        parts.append(_curves_of_one(events, str(row.score)).assign(model=row.name))
+    for row in trials[["trial", "score", "name"]].astype(str).to_dict("records"):
+        path = _stored(folders, "scores", row["trial"])
+        if path is not None:
+            events = store.read_scores(path, ["process", *row["score"].split("+")])
+            parts.append(_curves_of_one(events, row["score"]).assign(model=row["name"]))
     if not parts:
         return pd.DataFrame(columns=["signal", "model", "eps_b", "median", "low", "high"])
     grouped = pd.concat(parts).groupby(["signal", "model", "eps_b"], sort=False)["eps_s"]
@@ -138,15 +137,14 @@ def _read_and_draw(paths: Mapping[str, Path], title: str) -> Figure:
 def _training(trials: pd.DataFrame, folders: Sequence[Path]) -> Iterator[Drawing]:
     from scanner.plots import training_figure
 
-    text = ("Loss per background event: validation (dashed as in the legend), training (faint), "
+    text = ("Loss per background event: validation (dashes of the legend), training (faint), "
             "the epoch that was kept (mark), a line per seed. Losses of different beta or "
             "representation are no measure of each other.")  # fmt: skip
-    parts = []
-    for row in trials.drop_duplicates("trial").itertuples():
-        path = _stored(folders, "history", str(row.trial))
+    labels, parts = ["channel", "model", "seed", "best_epoch"], []
+    for trial, row in trials.drop_duplicates("trial").set_index("trial").iterrows():
+        path = _stored(folders, "history", str(trial))
         if path is not None:
-            labels = {"channel": row.channel, "model": row.model, "seed": row.seed}
-            parts.append(pd.read_parquet(path).assign(**labels, best_epoch=row.best_epoch))
+            parts.append(pd.read_parquet(path).assign(**row[labels]))
     if parts:
         yield Drawing("training", "Training curves", text,
                       partial(training_figure, pd.concat(parts), "Training"))  # fmt: skip

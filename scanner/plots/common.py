@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -25,11 +27,14 @@ FAINT = "#868e9b"  # readable on white and on black
 ZONE = "#9aa3ae"
 # Okabe and Ito's colours, those that hold on white and on black, by falling darkness.
 HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-DASHES = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (1.5, 1)))
+DASHES: tuple[tuple[float, tuple[float, ...]], ...] = (
+    (0, ()), (0, (4, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (2, 1)),
+)  # fmt: skip
 MARKERS = "osD^vX"
 COLOUR_MAP = "cividis"  # lightness rises evenly: the same in grey and for colour-blind readers
 LABEL_POINTS = 7.5
-BASE = {
+BASE: dict[Any, Any] = {
     "font.size": 8.0, "font.family": "DejaVu Sans", "axes.titlesize": 8.0, "axes.labelsize": 8.0,
     "xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "legend.fontsize": 7.0,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK,
@@ -37,7 +42,7 @@ BASE = {
     "savefig.facecolor": "auto", "axes.linewidth": 0.6, "grid.color": LINE, "grid.linewidth": 0.5,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "axes.axisbelow": True,
     "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
-    "svg.fonttype": "path", "pdf.fonttype": 42,
+    "svg.fonttype": "none", "pdf.fonttype": 3,
 }  # fmt: skip
 # What a style for single large plots must not change in panels of two inches.
 KEPT = ("size", "width", "pad", "figure.", "savefig.", "color", "legend.", "prop_cycle", "length")
@@ -58,12 +63,12 @@ def drawing(style: str = "") -> Iterator[None]:
         yield
 
 
-def _look(style: str) -> dict[str, object]:
+def _look(style: str) -> dict[Any, Any]:
     """The settings of an mplhep style that fit small panels."""
     if not style:
         return {}
     try:
-        import mplhep
+        mplhep = import_module("mplhep")
     except ImportError:
         text = f"--style {style}: mplhep is not installed; `pip install mplhep`, or leave it out"
         raise ResultError(text) from None

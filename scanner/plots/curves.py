@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from scanner.plots.common import (
@@ -101,7 +102,7 @@ def training_figure(history: pd.DataFrame, title: str) -> Figure:
             axes.set_yscale("log")
         axes.set_title(f"channel {channel}", loc="left", pad=3)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(axis="y")
     made[0].set_ylabel("loss per event")
     figure.legend(handles=_model_keys(models), loc="lower center", ncols=1)
@@ -168,7 +169,7 @@ def _densities(axes: Axes, values: NDArray[np.float64], background: NDArray[np.b
     if not len(values):
         _no_flow(axes)
         return
-    edges = np.linspace(*_range(values[background]), 41)
+    edges = np.linspace(*_range(values[background]), 41).tolist()
     axes.hist(values[background], edges, density=True, histtype="stepfilled", color=ZONE)
     if not background.all():
         axes.hist(values[~background], edges, density=True, histtype="step", color=HUES[1],
@@ -185,8 +186,8 @@ def _components(axes: Axes, space: NDArray[np.float64], background: NDArray[np.b
     *_, directions = np.linalg.svd(space[background] - centre, full_matrices=False)
     placed = (space - centre) @ directions[:2].T
     for events, hue, marker in ((background, ZONE, "o"), (~background, HUES[1], "^")):
-        axes.scatter(*placed[events].T, s=3, c=hue, marker=marker, linewidths=0, alpha=0.6,
-                     rasterized=True)  # fmt: skip
+        axes.scatter(placed[events, 0], placed[events, 1], s=3, c=hue, marker=marker, linewidths=0,
+                     alpha=0.6, rasterized=True)  # fmt: skip
     axes.set_xlim(*_range(placed[background, 0]))
     axes.set_ylim(*_range(placed[background, 1]))
 

@@ -102,7 +102,7 @@ def improvement_scatter(totals: pd.DataFrame, title: str) -> Figure:
     lines = len(first) + (len(families) + 2) // 3
     margins = Margins(left=0.65, across=0.8, bottom=0.85 + 0.16 * lines)
     figure, made = panels(2, 2, (3.6, 2.9), title, margins)
-    for axes, column in zip(made, ("max", "min"), strict=True):
+    for axes, column in zip(made, ["max", "min"], strict=True):
         for family, rows in totals.groupby("family"):
             known = family in families
             number = families.index(family) if known else 0
@@ -137,7 +137,7 @@ def heat_map(values: pd.DataFrame, label: str, limits: tuple[float, float], titl
         title: Text above the panel.
     """
     names = [shortened(str(name)) for name in values.index]
-    pairs = [f"{channel} {shortened(str(signal), 34)}" for channel, signal in values.columns]
+    pairs = [f"{pair[0]} {shortened(str(pair[1]), 34)}" for pair in values.columns]
     left, below = name_inches(names) + 0.2, name_inches(pairs) + 0.25
     size = max(2.4, 0.23 * len(pairs)), ROW_INCHES * len(names)
     margins = Margins(left=left, right=0.85, bottom=below, top=0.5)
@@ -190,4 +190,5 @@ def _improvement_axis(axes: Axes, which: str) -> None:
 
 def _inside(values: pd.Series | Sequence[float]) -> np.ndarray:
     low, high = IMPROVEMENT_AXIS
-    return np.clip(np.asarray(values, dtype=float), low * 1.05, high / 1.05)
+    inside: np.ndarray = np.clip(np.asarray(values, dtype=float), low * 1.05, high / 1.05)
+    return inside
