@@ -6,12 +6,14 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 150
+WIDEST = 1.6  # pixels per point of a figure on a page
 KINDS = ("png", "pdf", "svg")
 # An SVG names its font, which few readers have: Verdana has nearly its widths.
 FONT, FALLBACK = b"'DejaVu Sans'", b", Verdana, sans-serif"
@@ -66,12 +68,14 @@ def inline(svg: str, name: str, title: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     head, rest = body.split(">", 1)
     (view,) = re.findall(r'viewBox="[^"]*"', head)
+    widest = round(float(view.split()[2]) * WIDEST)
     for colour, variable in THEME.items():
         rest = rest.replace(colour, variable)
     rest = re.sub(r'\bid="', f'id="{name}-', rest)
     rest = re.sub(r'(href="|url\()#', rf"\1#{name}-", rest)
     rest = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), rest)
-    return f'<svg {view} role="img" aria-label="{title}">{rest}'
+    style = f'style="max-width: {widest}px"'
+    return f'<svg {view} {style} role="img" aria-label="{escape(title)}">{rest}'
 
 
 def _bytes(figure: Figure, kind: str, name: str) -> bytes:

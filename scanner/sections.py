@@ -143,7 +143,8 @@ def _side_by_side(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Sect
             cards.append(Card(ranking.title, f"{ranking.meaning}; {ranking.best} first", tuple(
                 (int(row["place"]), str(row["model"]), tables.cell(row["value"]),
                  f"tie: {row['tie']}" if row["tie"] else "") for row in rows)))  # fmt: skip
-        parts.append(Section(f"Six rankings by {merit_words(merit)}", cards=tuple(cards),
+        few = f" {MARK}" if merit in set(_few(pool)["merit"]) else ""
+        parts.append(Section(f"Six rankings by {merit_words(merit)}{few}", cards=tuple(cards),
                              group="rankings", folded=merit != "AUC"))  # fmt: skip
     return parts
 

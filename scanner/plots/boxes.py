@@ -28,6 +28,7 @@ PLACES = ("#14213d", "#1f5fa8", "#2a9d8f", "#f0a02c", "#ffe27a")
 OTHER_FACE, OTHER_EDGE = "none", FAINT  # unfilled, so that grey print does not take it for a place
 OFF_AXIS = 1e-10  # where a zero goes on a logarithmic axis: left of its edge
 EPS_S_AXIS = (1e-4, 1.0)
+ON_LIGHT, ON_DARK = "#101418", "#ffffff"  # medians: on a filled box whatever the page's theme
 ROW_INCHES, PANEL_INCHES = 0.27, 1.8
 
 
@@ -119,7 +120,7 @@ def _box(
                 {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
             )
     line = {"color": edge, "linewidth": 0.8}
-    median = "#ffffff" if face in PLACES[:2] else edge
+    median = ON_DARK if face in PLACES[:2] else ON_LIGHT if face in PLACES else edge
     axes.bxp(
         [stats], positions=[row], orientation="horizontal", widths=0.62, patch_artist=True,
         manage_ticks=False, whiskerprops=line, capprops=line,

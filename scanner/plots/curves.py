@@ -42,7 +42,7 @@ def roc_figure(curves: pd.DataFrame, few: float, title: str) -> Figure:
         title: Text above the panels.
     """
     signals, models = list(dict.fromkeys(curves["signal"])), list(dict.fromkeys(curves["model"]))
-    margins = Margins(bottom=0.7 + 0.16 * ((len(models) + 2) // 2), down=0.4)
+    margins = Margins(bottom=0.7 + 0.16 * ((len(models) + 2) // 2), down=0.5, across=0.42)
     figure, made = panels(min(len(signals), MOST_SIGNALS), 4, (2.2, 1.75), title, margins)
     for place, (axes, signal) in enumerate(zip(made, signals, strict=False)):
         axes.set_ylabel(r"$\epsilon_S$" if place % 4 == 0 else "")

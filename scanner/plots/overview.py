@@ -174,7 +174,7 @@ def _improvement_box(axes: Axes, values: np.ndarray, row: int) -> None:
     line = {"color": INK, "linewidth": 0.8}
     axes.bxp([stats], positions=[row], orientation="horizontal", widths=0.6, patch_artist=True,
              manage_ticks=False, showfliers=False, whiskerprops=line, capprops=line,
-             medianprops={"color": INK, "linewidth": 1.5},
+             medianprops={"color": "#101418", "linewidth": 1.5},
              boxprops={"facecolor": ZONE, "edgecolor": INK, "linewidth": 0.8})  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def _improvement_axis(axes: Axes, which: str) -> None:
     (axes.set_xlim if which == "x" else axes.set_ylim)(*IMPROVEMENT_AXIS)
     axis.set_ticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     axis.set_minor_locator(NullLocator())
-    axes.grid(axis="both" if which == "y" else "x")
+    axes.grid(True, axis="x" if which == "x" else "y")
 
 
 def _inside(values: pd.Series | Sequence[float]) -> np.ndarray:
