@@ -11,6 +11,7 @@ from scanner.datasets.darkmachines import import_folder
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
 from scanner.report import report
+from scanner.score_events import score_events
 from scanner.status import status
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "load_grid",
     "plan",
     "report",
+    "score_events",
     "status",
 ]
