@@ -60,7 +60,8 @@ def _improvements(pool: Pool, size: str) -> Iterator[Drawing]:
     yield Drawing("improvement", "Significance improvement per signal", text,
                   partial(improvement_figure, found, f"Total improvement: {size}"))  # fmt: skip
     totals = total_improvement(pool.table)
-    totals["family"] = totals["model"].map(_families(pool)).fillna("challenge tables")
+    families = _families(pool)
+    totals["family"] = [families.get(name, "challenge tables") for name in totals["model"]]
     text = ("One point per model; numbers: the five highest medians. Dashed: median 2, above which "
             "the challenge kept a model. Points at an axis are beyond it.")  # fmt: skip
     yield Drawing("improvement-scatter", "Significance improvement per model", text,

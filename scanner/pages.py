@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import jinja2
 import pandas as pd
@@ -49,7 +51,8 @@ class Section:
         figure: File name of a figure, without its suffix.
         folded: Whether the page shows only the heading until it is opened.
         label: LaTeX label; sections without one are not in the LaTeX file.
-        group: Key of `GROUPS`: which part of the page it belongs to.
+        group: Which part of the page it belongs to.
+        file: CSV file beside the page with the whole table; named by the title if empty.
         cards: Small tables side by side, on the page alone.
     """
 
@@ -60,12 +63,19 @@ class Section:
     folded: bool = False
     label: str = ""
     group: str = "tables"
+    file: str = ""
     cards: tuple[Card, ...] = ()
 
     @property
     def slug(self) -> str:
         """The title as an anchor and as a file name."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
+    def beside(self) -> str:
+        """The CSV file with the whole table, where the page shows only a part of it."""
+        cut = self.table is not None and len(self.table) > MOST_ROWS
+        return (self.file or f"{self.slug}.csv") if cut else ""
 
 
 def markdown(name: str, heading: Sequence[str], parts: Sequence[Section]) -> str:
@@ -87,33 +97,45 @@ def latex(parts: Sequence[Section]) -> str:
 
 
 def page(
-    name: str, heading: Sequence[str], parts: Sequence[Section], figures: Mapping[str, bytes]
-) -> str:
-    """The report as one HTML file that needs no other file and no network.
+    name: str, heading: Sequence[str], parts: Sequence[Section], figures: Mapping[str, bytes],
+    groups: Mapping[str, str] = GROUPS,
+) -> str:  # fmt: skip
+    """One HTML file that needs no other file and no network.
 
     It links to files beside it: every kind of every figure, and the CSV of every cut table.
 
     Args:
         name: Name of the report.
-        heading: The notes.
-        parts: The sections.
-        figures: File name -> content, with `<figure>.svg` for every figure of a section.
+        heading: The notes, which stand under the first group.
+        parts: The sections, each of a group of `groups`.
+        figures: File name -> content, with `<figure>.svg`, or at least `<figure>.png`, for every
+            figure of a section.
+        groups: Key -> title of the parts of the page, in their order.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("scanner", "templates"), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    images = {part.figure: inline(figures[f"{part.figure}.svg"].decode(), part.figure, part.title)
-              for part in parts if part.figure}  # fmt: skip
+    images = {part.figure: _image(part, figures) for part in parts if part.figure}
+    beside = {name: [f"{name}.{kind}" for kind in KINDS if f"{name}.{kind}" in figures]
+              for name in images}  # fmt: skip
     grouped = {title: [part for part in parts if part.group == key]
-               for key, title in GROUPS.items()}  # fmt: skip
+               for key, title in groups.items()}  # fmt: skip
     return environment.get_template("report.html.j2").render(
-        name=name, notes=heading, groups=grouped, images=images, kinds=KINDS, most=MOST_ROWS,
-        first=next(iter(GROUPS.values())), to_html=tables.to_html,
+        name=name, notes=heading, groups=grouped, images=images, beside=beside, most=MOST_ROWS,
+        to_html=tables.to_html,
     )  # fmt: skip
 
 
+def _image(part: Section, figures: Mapping[str, bytes]) -> str:
+    """The figure as a part of the page: its SVG, or the PNG where there is no SVG."""
+    if f"{part.figure}.svg" in figures:
+        return inline(figures[f"{part.figure}.svg"].decode(), part.figure, part.title)
+    data = base64.b64encode(figures[f"{part.figure}.png"]).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(part.title)}">'
+
+
 def long_tables(parts: Sequence[Section]) -> dict[str, str]:
-    """File name -> CSV of every table that a page shows only in part."""
-    return {f"{part.slug}.csv": tables.to_csv(part.table) for part in parts
-            if part.table is not None and len(part.table) > MOST_ROWS}  # fmt: skip
+    """File name -> CSV of every table that a page shows only in part and that has no file yet."""
+    return {part.beside: tables.to_csv(part.table) for part in parts
+            if part.table is not None and part.beside and not part.file}  # fmt: skip
