@@ -141,7 +141,8 @@ def _sections(found: Inspection, figures: list[str]) -> list[Section]:
     text = ("Grey: the background, stacked by generated process. Lines: signals. Each is divided "
             "by its number of events. The last bin of an energy holds all events above it.",)
     titles = {name: name.replace("_", " ").capitalize() for name in figures}
-    return [*(Section(titles[name], text, figure=name, group="figures") for name in figures), *tables]
+    drawn = [Section(titles[name], text, figure=name, group="figures") for name in figures]
+    return [*drawn, *tables]
 
 
 def _drawings(channel: str, columns: Mapping[tuple[str, str], Columns]

@@ -119,8 +119,9 @@ def page(
     images = {part.figure: _image(part, figures) for part in parts if part.figure}
     beside = {name: [f"{name}.{kind}" for kind in KINDS if f"{name}.{kind}" in figures]
               for name in images}  # fmt: skip
+    there, first = {part.group for part in parts}, next(iter(groups))
     grouped = {title: [part for part in parts if part.group == key]
-               for key, title in groups.items()}  # fmt: skip
+               for key, title in groups.items() if key == first or key in there}  # fmt: skip
     return environment.get_template("report.html.j2").render(
         name=name, notes=heading, groups=grouped, images=images, beside=beside, most=MOST_ROWS,
         to_html=tables.to_html,
