@@ -86,8 +86,8 @@ def test_a_kind_that_was_not_measured_is_as_slow_as_the_most_alike():
     assert nearest("gcn_vae none all hlf batch32", known) == GCN
     assert nearest("conv_vae planar all nohlf batch32", known) == CONV
     assert nearest("deepset_vae iaf truncated nohlf batch32", known) == flow
-    made = estimate(plan(parse(GRID, "x")), Rates("h", "cpu", "2", "c", "n", 0.0, {GCN: known[GCN]}),
-                    EVENTS, workers=1)  # fmt: skip
+    rates = Rates("h", "cpu", "2", "c", "now", 0.0, {GCN: known[GCN]})
+    made = estimate(plan(parse(GRID, "x")), rates, EVENTS, workers=1)
     assert f"{CONV} *" in made.text
     assert "not measured: 1 of 2 kinds" in made.text
 

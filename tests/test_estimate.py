@@ -102,7 +102,7 @@ def test_damaged_rates_are_named(tmp_path):
 
 def test_a_channel_without_events_is_refused(tmp_path, monkeypatch):
     for events in ({}, {"background": 2}):
-        with pytest.raises(DataError, match="channel 3: . background events cannot give"):
+        with pytest.raises(DataError, match=r"channel 3: \d background events cannot give"):
             channel_events(events, Split(), "3")
     files = {"files": {"a": {"channel": "2a", "process": "s", "events": 9}}}
     monkeypatch.setattr(sys.modules["scanner.estimate"], "read_index", lambda path: files)
