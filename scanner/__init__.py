@@ -14,6 +14,7 @@ from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
 from scanner.report import report
+from scanner.score_events import score_events
 from scanner.status import status
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "load_grid",
     "plan",
     "report",
+    "score_events",
     "status",
 ]

@@ -108,6 +108,25 @@ def report(
     click.echo(made.text)
 
 
+@cli.command("score")
+@click.argument("file", type=GRID)
+@click.option("--trial", required=True, metavar="ID", help="Trial, or the beginning of its id.")
+@click.option("--results", type=FOLDER, help="Result folder (the newest in results/).")
+@click.option("--score", "scores", multiple=True, help="Score, or a+b (all the scan has).")
+@click.option(
+    "--above", type=float, default=1e-2, show_default=True, metavar="EPS_B",
+    help="List events above the cut that this share of the background passes.",
+)  # fmt: skip
+@click.option("--out", type=FOLDER, help="Folder of the files (reports/<scan>-<id>-<file>).")
+def score_events(
+    file: Path, trial: str, results: Path | None, scores: tuple[str, ...], above: float,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Score the events of FILE (the challenge's text, or Parquet) with a trained trial."""
+    made = scanner.score_events(file, trial, results, above, scores, out)
+    click.echo(made.text)
+
+
 @cli.group()
 def data() -> None:
     """Look at datasets, or bring one in."""

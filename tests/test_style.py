@@ -21,12 +21,12 @@ ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking", "uncertainty",
-     "findings", "teaching", "tables", "plots", "spectra"),
+     "findings", "teaching", "tables", "histograms", "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
-    ("train", "run", "pilot"),
+    ("train", "run", "pilot", "trained"),
     ("search", "pending", "launch", "estimate", "status", "pool", "pages", "report",
-     "inspection"),
+     "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
@@ -34,7 +34,8 @@ ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"}}
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder; estimate the rates of this machine
-WRITERS = {"store", "report", "inspection", "datasets", "lock", "launch", "estimate"}
+WRITERS = {"store", "report", "score_events", "inspection", "datasets", "lock", "launch",
+           "estimate"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 
