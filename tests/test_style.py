@@ -20,7 +20,8 @@ PACKAGE = ROOT / "scanner"
 ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
-    ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "uncertainty",
+    ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "bootstrap",
+     "uncertainty",
      "findings", "teaching", "tables", "plots"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
