@@ -103,6 +103,25 @@ def report(
     click.echo(made.text)
 
 
+@cli.command("score")
+@click.argument("file", type=GRID)
+@click.option("--trial", required=True, metavar="ID", help="Trial, or the beginning of its id.")
+@click.option("--results", type=FOLDER, help="Result folder (the newest in results/).")
+@click.option("--score", "scores", multiple=True, help="Score, or a+b (all the scan has).")
+@click.option(
+    "--above", type=float, default=1e-2, show_default=True, metavar="EPS_B",
+    help="List events above the cut that this share of the background passes.",
+)  # fmt: skip
+@click.option("--out", type=FOLDER, help="Folder of the files (reports/<scan>-<id>-<file>).")
+def score_events(
+    file: Path, trial: str, results: Path | None, scores: tuple[str, ...], above: float,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Score the events of FILE (the challenge's text, or Parquet) with a trained trial."""
+    made = scanner.score_events(file, trial, results, above, scores, out)
+    click.echo(made.text)
+
+
 @cli.group()
 def data() -> None:
     """Look at datasets, or bring one in."""
@@ -111,10 +130,9 @@ def data() -> None:
 @data.command("list")
 @DATA_ROOT
 def list_(data_root: Path | None) -> None:
-    """List the datasets with their channels and signals."""
+    """List the datasets with their channels and signals; a damaged one with what it lacks."""
     for dataset in scanner.list_datasets(data_root):
-        signals = ", ".join(f"{c}: {len(s)} signals" for c, s in dataset.channels.items())
-        click.echo(f"{dataset.name:20s} {signals}  {dataset.path}")
+        click.echo(f"{dataset.name:20s} {dataset.text}  {dataset.path}")
 
 
 @data.command("import")
@@ -131,11 +149,11 @@ def import_(source: Path, name: str, data_root: Path | None, skip_bad: int) -> N
 @data.command()
 @click.argument("name")
 @DATA_ROOT
-def inspect(name: str, data_root: Path | None) -> None:
+@click.option("--out", type=FOLDER, help="Folder for a page with figures, and the tables as CSV.")
+@click.option("--verify", is_flag=True, help="Compare every file with its checksum first.")
+def inspect(name: str, data_root: Path | None, out: Path | None, verify: bool) -> None:
     """Count and summarise the events of dataset NAME."""
-    from scanner.datasets import open_dataset
-
-    click.echo(scanner.inspect(open_dataset(name, data_root)).to_string(index=False))
+    click.echo(scanner.inspect(name, data_root, out=out, verify=verify).text)
 
 
 def _plain(text: str) -> None:

@@ -45,10 +45,25 @@ def signal_efficiency(background: Scores, signal: Scores, eps_b: float) -> float
     Raises:
         ResultError: A score is NaN, there is no event, or `eps_b` is not in [0, 1].
     """
-    if not 0 <= eps_b <= 1:
-        raise ResultError(f"eps_B = {eps_b}: expected a fraction from 0 to 1")
     ordered = np.sort(_checked("background", background))
-    return _efficiency(ordered, np.sort(_checked("signal", signal)), eps_b)
+    return _efficiency(ordered, np.sort(_checked("signal", signal)), _fraction(eps_b))
+
+
+def threshold(background: Scores, eps_b: float) -> float:
+    """The cut of `signal_efficiency`: the smallest t whose `score > t` passes at most `eps_b`.
+
+    It is a background score, or -inf where every event may pass.
+
+    Args:
+        background: Scores of the background events, shape (n,).
+        eps_b: Background efficiency that is allowed, from 0 to 1.
+
+    Raises:
+        ResultError: A score is NaN, there is no event, or `eps_b` is not in [0, 1].
+    """
+    ordered = np.sort(_checked("background", background))
+    allowed = _allowed(ordered.size, _fraction(eps_b))
+    return float("-inf") if allowed >= ordered.size else float(ordered[-1 - allowed])
 
 
 def measure(background: Scores, signal: Scores) -> dict[str, float | int]:
@@ -94,6 +109,12 @@ def significance_improvement(eps_s: float, eps_b: float) -> float:
     return eps_s / sqrt(eps_b)
 
 
+def _fraction(eps_b: float) -> float:
+    if not 0 <= eps_b <= 1:
+        raise ResultError(f"eps_B = {eps_b}: expected a fraction from 0 to 1")
+    return eps_b
+
+
 def _checked(name: str, scores: Scores) -> Scores:
     values = np.asarray(scores).ravel()
     if values.size == 0:
@@ -111,10 +132,16 @@ def _auc(background: Scores, signal: Scores) -> float:
 
 def _efficiency(background: Scores, signal: Scores, eps_b: float) -> float:
     n = background.size
-    allowed = floor(eps_b * n) + 1
-    while allowed / n > eps_b:  # the largest count whose quotient, as a float, stays within eps_b
-        allowed -= 1
+    allowed = _allowed(n, eps_b)
     if allowed >= n:
         return 1.0
     cut = background[n - 1 - allowed]
     return (signal.size - int(np.searchsorted(signal, cut, "right"))) / signal.size
+
+
+def _allowed(events: int, eps_b: float) -> int:
+    """The largest count whose share of the events, as a float, stays within `eps_b`."""
+    allowed = floor(eps_b * events) + 1
+    while allowed / events > eps_b:
+        allowed -= 1
+    return allowed

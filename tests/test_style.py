@@ -21,12 +21,12 @@ ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "bootstrap",
-     "uncertainty",
-     "findings", "teaching", "tables", "plots"),
+     "uncertainty", "findings", "teaching", "tables", "histograms", "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
-    ("train", "run"),
-    ("search", "pending", "launch", "status", "pool", "pages", "report"),
+    ("train", "run", "trained"),
+    ("search", "pending", "launch", "status", "pool", "pages", "report",
+     "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
@@ -34,7 +34,7 @@ ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"}}
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder
-WRITERS = {"store", "report", "datasets", "lock", "launch"}
+WRITERS = {"store", "report", "score_events", "inspection", "datasets", "lock", "launch"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 

@@ -64,7 +64,7 @@ def blocks(path: Path) -> Iterator[Block]:
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             line += _line_ends(pending)
             raise DataError(f"{path}:{line}: the gzip stream is damaged or ends early ({error}); "
-                            "fetch the file again. Nothing was imported") from error
+                            "fetch the file again") from error
     if pending:
         yield Block(line, bytes(pending))
 
@@ -139,7 +139,7 @@ def _rest(pending: bytearray, path: Path, line: int) -> bytearray:
     cut = pending.rfind(b"\n") + 1
     if not cut:
         raise DataError(f"{path}:{line}: no line end in {len(pending)} bytes; this is not a file "
-                        f"of events ({HEADER};{OBJECT};...). Nothing was imported")
+                        f"of events ({HEADER};{OBJECT};...)")
     rest = pending[cut:]
     del pending[cut:]
     return rest
