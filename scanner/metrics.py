@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import floor, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from scanner.errors import ResultError
@@ -89,23 +89,30 @@ def roc(background: Scores, signal: Scores, eps_b: Sequence[float]) -> NDArray[n
     return np.array([_efficiency(low, high, value) for value in eps_b])
 
 
-def interval(passed: int, total: int, level: float = 0.6827) -> tuple[float, float]:
-    """Clopper-Pearson interval of an efficiency: the true one is inside at least `level` often.
+def interval(
+    passed: ArrayLike, total: ArrayLike, level: float = 0.6827
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Clopper-Pearson intervals of efficiencies: the true one is inside at least `level` often.
 
     Args:
-        passed: Events that pass the cut.
+        passed: Events that pass the cut, any shape.
         total: All events, at least 1.
         level: Confidence level, between 0 and 1.
+
+    Returns:
+        Lower and upper limits; 0 where nothing passes, 1 where everything does.
 
     Raises:
         ResultError: `passed` is not in [0, total], or `total` is 0.
     """
-    if not 0 <= passed <= total or total == 0:
-        raise ResultError(f"{passed} of {total} events: expected 0 <= passed <= total, total >= 1")
+    k, n = np.broadcast_arrays(np.asarray(passed), np.asarray(total))
+    if (bad := (k < 0) | (k > n) | (n == 0)).any():
+        text = f"{k[bad].flat[0]} of {n[bad].flat[0]} events"
+        raise ResultError(f"{text}: expected 0 <= passed <= total, total >= 1")
     tail = (1 - level) / 2
-    low = betaincinv(passed, total - passed + 1, tail) if passed else 0.0
-    high = betaincinv(passed + 1, total - passed, 1 - tail) if passed < total else 1.0
-    return float(low), float(high)
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
+    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    return low, high
 
 
 def significance_improvement(eps_s: float, eps_b: float) -> float:

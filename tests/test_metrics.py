@@ -135,7 +135,7 @@ def test_an_impossible_background_efficiency_is_an_error():
 @pytest.mark.parametrize("p", [0.001, 0.02, 0.5, 0.99])
 def test_interval_covers_at_its_level(p):
     k = np.arange(51)
-    inside = [low <= p <= high for low, high in (interval(int(i), 50) for i in k)]
+    inside = [low <= p <= high for low, high in zip(*interval(k, 50), strict=True)]
     assert binom.pmf(k[inside], 50, p).sum() >= 0.6827
 
 

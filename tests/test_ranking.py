@@ -301,7 +301,7 @@ def test_keys_are_those_of_the_format():
 
 def test_the_total_improvement_of_a_signal_says_where_it_is_reached():
     rows = [("sa", "m", "2b", 0.5, 0.1, 0.1, 0.0), ("sa", "m", "3", 0.5, 0.3, 0.0, 0.02),
-            ("sb", "m", "3", 0.5, 0.0, 0.0, 0.0), ("sb", "m", "2b", 0.5, 0.0, 0.0, 0.0)]  # fmt: skip
+            ("sb", "m", "3", 0.5, 0.0, 0.0, 0.0), ("sb", "m", "2b", 0.5, 0.0, 0.0, 0.0)]
     found = improvements(pd.DataFrame(rows, columns=COLUMNS)).set_index("signal")
     assert found.loc["sa", ["channel", "eps_b"]].tolist() == ["2b", "1e-3"]
     assert found.loc["sa", "improvement"] == pytest.approx(0.1 / 1e-3**0.5)
