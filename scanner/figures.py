@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from scanner.comparison import improvements, total_improvement
 from scanner.findings import MEASURES
 from scanner.pool import Pool
-from scanner.ranking import MERITS, RANKINGS, improvements, total_improvement
+from scanner.ranking import MERITS, RANKINGS
 from scanner.rendering import Drawing
 from scanner.trial_figures import of_trials
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import rankdata
 
 from scanner.errors import ResultError
-from scanner.metrics import EPS_B, significance_improvement
+from scanner.metrics import EPS_B
 
 KEYS = ["Signal", "Model", "Chan"]
 MERITS = ("AUC", *EPS_B)
@@ -105,7 +105,7 @@ def rank(
     if convention not in CONVENTIONS:
         raise ResultError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
     pool, _ = drop_incomplete(check(table, channels))
-    _refuse_gaps(pool)
+    refuse_gaps(pool)
     parts = []
     for channel in ["All", *sorted(set(pool["Chan"]))]:
         rows = pool if channel == "All" else pool[pool["Chan"] == channel]
@@ -187,56 +187,6 @@ def gaps(table: pd.DataFrame) -> dict[str, list[str]]:
     return missing
 
 
-def total_improvement(table: pd.DataFrame) -> pd.DataFrame:
-    """Total improvement of every complete model: model, min, median, max; best median first.
-
-    Per signal it is the largest eps_S / sqrt(eps_B) of its channels and the three eps_B; then the
-    minimum, median and maximum over the signals (arXiv:2105.14027). Equal medians go by name.
-    """
-    found = improvements(table)
-    per_signal = found.pivot(index="model", columns="signal", values="improvement")
-    out = per_signal.agg(["min", "median", "max"], axis=1).round(DECIMALS)
-    out = out.rename_axis("model").reset_index()
-    return out.sort_values(["median", "model"], ascending=[False, True], ignore_index=True)
-
-
-def improvements(table: pd.DataFrame) -> pd.DataFrame:
-    """Total improvement of every complete model per signal, and where it is reached.
-
-    Returns:
-        Columns model, signal, channel, eps_b (as a merit's word), improvement. Of several places
-        with the same improvement the loosest cut, then the first channel.
-    """
-    pool, _ = drop_incomplete(check(table, set(table["Chan"])))
-    _refuse_gaps(pool)
-    pool = pool.sort_values(["Model", "Signal", "Chan"], ignore_index=True)
-    factors = [significance_improvement(1, eps_b) for eps_b in EPS_B.values()]
-    reached = pool[[*EPS_B]].to_numpy(dtype=np.float64) * factors
-    cut = reached.argmax(axis=1)
-    pool = pool.assign(eps_b=np.array([*EPS_B])[cut], improvement=reached.max(axis=1))
-    picked = pool.loc[pool.groupby(["Model", "Signal"])["improvement"].idxmax()]
-    names = {"Model": "model", "Signal": "signal", "Chan": "channel"}
-    return picked.rename(columns=names)[[*names.values(), "eps_b", "improvement"]].reset_index(
-        drop=True)  # fmt: skip
-
-
-def agreement(ranked: pd.DataFrame, merit: str) -> pd.DataFrame:
-    """Kendall's tau-b between the orders of every two methods, over all models of the pool.
-
-    Args:
-        ranked: Rows of `rank` of one convention.
-        merit: Which merit.
-
-    Returns:
-        A row and a column per method; missing where a method ties all models, which orders nothing.
-    """
-    rows = ranked[(ranked["channel"] == "All") & (ranked["merit"] == merit)]
-    places = rows.pivot(index="model", columns="method", values="place")[[*RANKINGS]]
-    taus = [[float(kendalltau(places[a], places[b]).statistic) for b in RANKINGS]
-            for a in RANKINGS]  # fmt: skip
-    return pd.DataFrame(taus, [*RANKINGS], [*RANKINGS])
-
-
 def _ranked(rows: pd.DataFrame, convention: str, channel: str, merit: str) -> pd.DataFrame:
     scores = rows.pivot(index="Model", columns=["Chan", "Signal"], values=merit).sort_index(axis=1)
     places = _published_places(rows, merit) if convention == "published" else _shared_places(scores)
@@ -304,7 +254,7 @@ def _refuse_missing_columns(table: pd.DataFrame, where: str) -> None:
         raise ResultError(f"{text}; found {found}")
 
 
-def _refuse_gaps(table: pd.DataFrame) -> None:
+def refuse_gaps(table: pd.DataFrame) -> None:
     if missing := gaps(table):
         lines = [f"{model} lacks {_some(pairs)}" for model, pairs in missing.items()]
         raise ResultError(f"missing rows: {_some(lines)}; add them or leave these models out")

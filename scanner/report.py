@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from scanner.comparison import total_improvement
 from scanner.errors import ResultError
 from scanner.figures import planned
 from scanner.findings import against_controls, control_rows, seed_table
 from scanner.pages import latex, long_tables, markdown, page
 from scanner.pool import Pool, read_pool
-from scanner.ranking import CONVENTIONS, RANKINGS, rank, total_improvement
+from scanner.ranking import CONVENTIONS, RANKINGS, rank
 from scanner.rendering import Drawing, rendered
 from scanner.sections import Findings, best, notes, sections, seed_sections, teaching_sections
 from scanner.store import write_atomic

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from scanner import findings, tables
+from scanner.comparison import agreement, total_improvement
 from scanner.pages import Card, Section
 from scanner.pool import Pool
-from scanner.ranking import MERITS, RANKINGS, agreement, total_improvement
+from scanner.ranking import MERITS, RANKINGS
 from scanner.rendering import Drawing
 from scanner.teaching import EVERY, teaching_count, teaching_sentences
 

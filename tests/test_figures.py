@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from fake_results import write_results
 
+from scanner.comparison import improvements
 from scanner.figures import MOST_ROWS, planned
 from scanner.pool import Pool, read_pool
-from scanner.ranking import COLUMNS, RANKINGS, improvements, rank
+from scanner.ranking import COLUMNS, RANKINGS, rank
 
 OF_TABLES = [*RANKINGS, "improvement", "improvement-scatter", "heat-auc", "heat-improvement"]
 

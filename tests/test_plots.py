@@ -12,6 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb, to_rgba
 
+from scanner.comparison import improvements
 from scanner.errors import ScannerError
 from scanner.plots import (
     box_figure,
@@ -27,7 +28,7 @@ from scanner.plots import (
 )
 from scanner.plots.boxes import OTHER_FACE, PLACES
 from scanner.plots.common import BASE, DASHES, HUES, INK, LINE, PAPER
-from scanner.ranking import COLUMNS, MERITS, RANKINGS, improvements, rank
+from scanner.ranking import COLUMNS, MERITS, RANKINGS, rank
 
 
 def make(models, signals=8, seed=0, merits=(1.0, 0.5, 0.1, 0.02)):

@@ -20,8 +20,8 @@ PACKAGE = ROOT / "scanner"
 ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
-    ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking", "bootstrap",
-     "uncertainty", "findings", "teaching", "tables", "histograms", "plots", "spectra"),
+    ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking", "comparison",
+     "bootstrap", "uncertainty", "findings", "teaching", "tables", "histograms", "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
     ("train", "latents", "run", "pilot", "trained"),
