@@ -128,7 +128,8 @@ def test_a_damaged_file_is_named_and_nothing_done_says_so(tmp_path):
 
 def test_rows_of_several_scans_stay_categorical(tmp_path):
     one, two = (metrics(write_results(tmp_path / k, k, shift=s)[0]) for s, k in enumerate("ab"))
-    both = collected.stacked_rows([one, two.assign(host=two["host"].cat.rename_categories(["other"]))])
+    two["host"] = two["host"].cat.rename_categories(["other"])
+    both = collected.stacked_rows([one, two])
     assert len(both) == len(one) + len(two)
     assert both["scan"].astype(str).tolist() == ["a"] * len(one) + ["b"] * len(two)
     assert set(both["host"]) == {"h", "other"}
