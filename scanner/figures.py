@@ -94,7 +94,7 @@ def _seeds(pool: Pool, rows: pd.DataFrame, size: str) -> Iterator[Drawing]:
     first = [name for name in _leading(rows, None) if several.get(name, 0) > 1][:MOST_ROWS]
     if not first:
         return
-    picked = done[done["name"].isin(first)].rename(columns=MEASURES)
+    picked = done[done["name"].isin(first)].rename(columns=MEASURES).astype({"name": str})
     medians = picked.groupby(["name", "seed"])[list(MERITS)].median().loc[first].reset_index()
     text = (f"Median over the pairs of every seed, for the first {len(first)} models by highest "
             "mean AUC that have several seeds.")  # fmt: skip

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROC_EPS_B = np.logspace(-4, 0, 41)
 MOST_LATENT = 3
+WORDS = ("trial", "name", "model", "channel", "score", "flow")
 
 
 def of_trials(
@@ -49,6 +50,7 @@ def _trials(results: pd.DataFrame, models: list[str]) -> pd.DataFrame:
     """One row per trial of these models, in their order, then by channel and seed."""
     done = results[(results["stage"] == "trained") & results["auc"].notna()]
     found = done[done["name"].isin(models)].drop_duplicates(["trial", "score"])
+    found = found.astype(dict.fromkeys(WORDS, str))  # categories would come back in groups
     order = found["name"].map(models.index)
     return found.assign(order=order).sort_values(["order", "channel", "seed"])
 
