@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner.datasets import parse, read
+from scanner.datasets import parse, pieces, read
 from scanner.datasets.darkmachines import discover, import_folder, write_text
 from scanner.datasets.published import COUNTS, outside_selection
 from scanner.errors import DataError
@@ -197,9 +197,9 @@ def test_a_gzip_stream_that_ends_early_names_its_last_line(tmp_path):
 
 
 def test_a_file_without_line_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(parse, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
     path = place(tmp_path, "x_chan3.csv", b"\0" * 2000)
-    with pytest.raises(DataError, match=r"x_chan3.csv:1: no line end in 1000 bytes; this is not"):
+    with pytest.raises(DataError, match=r"x_chan3.csv:1: no line end in 2000 bytes; this is not"):
         import_folder(path, "d", tmp_path / "root")
 
 
@@ -255,11 +255,13 @@ def test_tree_with_all_channels(tmp_path):
         place(tmp_path, f"chan{channel}/stlp_st1000_chan{channel}.csv.gz", GOOD)
     place(tmp_path, "chan1/notes.csv", b"")
     calls = []
-    report = import_folder(tmp_path, "d", tmp_path / "root", progress=calls.append)
+    report = import_folder(tmp_path, "d", tmp_path / "root",
+                           progress=lambda *call: calls.append(call))
     assert report.dataset.channels == dict.fromkeys(COUNTS, ("stlp_st1000",))
     assert report.notes == (f"{tmp_path / 'chan1/notes.csv'}: ignored, its name says no channel",)
-    assert calls[0] == f"reading {report.files[0].source} (0.0 MB)"
-    assert len(calls) == len(report.files) == 8
+    total = sum(file.source.stat().st_size for file in report.files)
+    assert calls[0] == (80, total, "background_chan1_7.79.csv")
+    assert (calls[-1][0], len(calls), len(report.files)) == (total, 8, 8)
     same(read(report.dataset, "2a", "background"), parse.parse(GOOD * 2))
 
 
@@ -306,7 +308,7 @@ def test_dataset_names_that_cannot_be_used(tmp_path, name, text):
 def test_small_blocks_give_the_same_events(tmp_path, monkeypatch):
     path = place(tmp_path, "x_chan3.csv.gz", EXAMPLES * 40)
     whole = read(import_folder(path, "a", tmp_path).dataset, "3", "x")
-    monkeypatch.setattr(parse, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
     same(read(import_folder(path, "b", tmp_path).dataset, "3", "x"), whole)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow.parquet as pq
 
@@ -181,20 +181,57 @@ def check_name(name: str, root: Path | None) -> Path:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A fresh folder beside `target` that takes its place at the end, or vanishes on an error."""
-    fresh, old = (target.with_name(f".{target.name}.{uuid4().hex[:8]}") for _ in range(2))
-    fresh.mkdir(parents=True)
+def resuming(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place at the end.
+
+    It vanishes on a `DataError`, and stays for the next call after an interruption.
+
+    Raises:
+        DataError: Another living process holds it, or the disk refuses.
+    """
+    folder, old = (target.with_name(f".{target.name}.{word}") for word in ("import", "old"))
     try:
-        yield fresh
-        if target.exists():
-            target.replace(old)
-        fresh.replace(target)
-    finally:
-        if old.exists() and not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
+                        "--data or SCANNER_DATA. Nothing was imported") from error
+    with _held(folder):
+        for unfinished in folder.glob("chan*/.*"):
+            unfinished.unlink()
+        if old.exists() and not target.exists():  # killed between the two renames below
             old.replace(target)
-        for folder in (fresh, old):
+        try:
+            yield folder
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                target.replace(old)
+            folder.replace(target)
+        except DataError:
             shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise DataError(f"{error.filename or folder}: {error.strerror or error}; make room, or "
+                            "choose another folder of datasets, with --data or SCANNER_DATA. "
+                            "Nothing was imported") from error
+        finally:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder; a dead process does not hold it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DataError(f"{folder}: another import of this dataset is running; wait for it, or "
+                        "choose another --name") from None
+    finally:
+        os.close(handle)
 
 
 def _folder(name: str, root: Path | None) -> Path:
