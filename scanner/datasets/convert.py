@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -66,7 +66,7 @@ class Part(NamedTuple):
     faults: tuple[Fault, ...]
 
 
-def parts(files: Iterable[SourceFile], skip_bad: int, cpus: int) -> Iterator[Part]:
+def parts(files: Iterable[SourceFile], skip_bad: int, cpus: int) -> Generator[Part]:
     """All pieces of all files, converted, in order; they are the same whatever `cpus` is.
 
     Args:
@@ -174,7 +174,7 @@ def _unusual(file: SourceFile, events: Events) -> NDArray[np.int64]:
 
 
 def _in_order(function: Callable[[Task], Made], tasks: Iterable[Task], cpus: int
-              ) -> Iterator[Made]:
+              ) -> Generator[Made]:
     """`function` of each task, in order, with few tasks in flight so that memory is bounded."""
     if cpus == 1:
         yield from map(function, tasks)

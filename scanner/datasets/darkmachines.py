@@ -204,8 +204,8 @@ def _finished(file: SourceFile, folder: Path, skip_bad: int) -> FileReport | Non
     made_from = kept.pop("source"), kept.pop("skip_bad")
     if made_from != (str(file.path), skip_bad) or kept["sha256"] != sha256(file.path):
         return None
-    lists = {name: tuple(kept.pop(name)) for name in ("skipped", "warnings")}
-    return FileReport(file.path, **kept, **lists)
+    return FileReport(**kept | {"source": file.path, "skipped": tuple(kept["skipped"]),
+                                "warnings": tuple(kept["warnings"])})
 
 
 def _counted(found: list[SourceFile], finished: dict[SourceFile, FileReport],
