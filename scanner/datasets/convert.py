@@ -9,13 +9,11 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -127,20 +125,6 @@ class SourceHash:
     def sha256(self) -> str:
         """The sha256 of all that was read, hexadecimal."""
         return self._sha256.hexdigest()
-
-
-@contextmanager
-def complete(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: synced and renamed at the end, removed on an error."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _events(block: bytes, first: int, skip_bad: int, faults: list[Fault]

@@ -15,17 +15,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from scanner.datasets.convert import UNUSUAL, Part, SourceFile, SourceHash, complete, parts
+from scanner.datasets.convert import UNUSUAL, Part, SourceFile, SourceHash, parts
 from scanner.datasets.files import (
     BACKGROUND,
     check_name,
     open_dataset,
     parquet_name,
     parquet_options,
-    resuming,
     sha256,
     write_index,
 )
+from scanner.datasets.folders import complete, resuming
 from scanner.datasets.import_report import FileReport, ImportReport
 from scanner.datasets.parse import MEV_PER_GEV
 from scanner.datasets.published import COUNTS

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,60 +224,6 @@ def check_name(name: str, root: Path | None) -> Path:
         raise DataError(f"{folder}: exists and is not a dataset (no {INDEX}); choose another name "
                         "or move it away")
     return folder
-
-
-@contextmanager
-def resuming(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place at the end.
-
-    It vanishes on a `DataError`, and stays for the next call after an interruption.
-
-    Raises:
-        DataError: Another living process holds it, or the disk refuses.
-    """
-    folder, old = (target.with_name(f".{target.name}.{word}") for word in ("import", "old"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
-                        "--data or SCANNER_DATA. Nothing was imported") from error
-    with _held(folder):
-        for unfinished in folder.glob("chan*/.*"):
-            unfinished.unlink()
-        if old.exists() and not target.exists():  # killed between the two renames below
-            old.replace(target)
-        try:
-            yield folder
-            if target.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                target.replace(old)
-            folder.replace(target)
-        except DataError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise DataError(f"{error.filename or folder}: {error.strerror or error}; make room, or "
-                            "choose another folder of datasets, with --data or SCANNER_DATA. "
-                            "Nothing was imported") from error
-        finally:
-            if old.exists() and not target.exists():
-                old.replace(target)
-            shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder; a dead process does not hold it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DataError(f"{folder}: another import of this dataset is running; wait for it, or "
-                        "choose another --name") from None
-    finally:
-        os.close(handle)
 
 
 def _opened_or_damaged(name: str, root: Path | None) -> Dataset | Damaged:
