@@ -1,13 +1,15 @@
 """Scan anomaly detectors for new physics at the LHC: the same calls as the command line.
 
 The functions take the names of their modules (`scanner.launch` is the function); the modules
-themselves are reached by `from scanner.launch import ...`.
+themselves are reached by `from scanner.inspection import inspect
+from scanner.launch import ...`.
 """
 
 __version__ = "0.1.0"
 
-from scanner.datasets import inspect, list_datasets
+from scanner.datasets import list_datasets
 from scanner.datasets.darkmachines import import_folder
+from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
 from scanner.report import report

@@ -140,11 +140,11 @@ def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus
 @data.command()
 @click.argument("name")
 @DATA_ROOT
-def inspect(name: str, data_root: Path | None) -> None:
+@click.option("--out", type=FOLDER, help="Folder for a page with figures, and the tables as CSV.")
+@click.option("--verify", is_flag=True, help="Compare every file with its checksum first.")
+def inspect(name: str, data_root: Path | None, out: Path | None, verify: bool) -> None:
     """Count and summarise the events of dataset NAME."""
-    from scanner.datasets import open_dataset
-
-    click.echo(scanner.inspect(open_dataset(name, data_root)).to_string(index=False))
+    click.echo(scanner.inspect(name, data_root, out=out, verify=verify).text)
 
 
 def _plain(text: str) -> None:

@@ -21,11 +21,11 @@ ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "uncertainty",
-     "findings", "teaching", "tables", "plots"),
+     "findings", "teaching", "tables", "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
     ("train", "run"),
-    ("search", "pending", "launch", "status", "pool", "pages", "report"),
+    ("search", "pending", "launch", "status", "pool", "pages", "report", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
@@ -33,7 +33,7 @@ ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"}}
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder
-WRITERS = {"store", "report", "datasets", "lock", "launch"}
+WRITERS = {"store", "report", "inspection", "datasets", "lock", "launch"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 
