@@ -9,13 +9,16 @@ __version__ = "0.1.0"
 
 from scanner.datasets import list_datasets
 from scanner.datasets.darkmachines import import_folder
+from scanner.estimate import estimate
 from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
 from scanner.report import report
+from scanner.score_events import score_events
 from scanner.status import status
 
 __all__ = [
+    "estimate",
     "import_folder",
     "inspect",
     "launch",
@@ -23,5 +26,6 @@ __all__ = [
     "load_grid",
     "plan",
     "report",
+    "score_events",
     "status",
 ]
