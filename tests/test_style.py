@@ -23,7 +23,7 @@ ROWS = (
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking", "bootstrap",
      "uncertainty", "findings", "teaching", "tables", "histograms", "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
-    ("datasets", "provenance", "lock", "store"),
+    ("datasets", "provenance", "lock", "store", "collected"),
     ("train", "run", "pilot", "trained"),
     ("search", "pending", "launch", "estimate", "status", "pool", "pages", "report",
      "score_events", "inspection"),
