@@ -47,7 +47,7 @@ def estimate(
     planned = plan(parsed)
     events = count_events(parsed, data_root)
     resources = parsed.resources
-    device = "cuda" if resources.gpus_per_trial > 0 else "cpu"
+    device = resources.device
     rates = read_rates(device)
     if pilot:
         rates = _measured(planned, events, data_root, device, rates)

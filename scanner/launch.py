@@ -57,6 +57,7 @@ class Work:
     data_root: Path | None
     device: str
     pack: int
+    automatic: bool
 
 
 def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | None = None) -> Grid:
@@ -116,9 +117,9 @@ def launch(
         jobs = pending_jobs(planned, folder, retry, only)
         if jobs:
             root = data_root.absolute() if data_root else None
-            device = "cuda" if parsed.resources.gpus_per_trial > 0 else "cpu"
-            pack = parsed.resources.pack
-            work = Work(folder, root, device, AUTOMATIC_PACK if pack == "auto" else int(pack))
+            device, pack = parsed.resources.device, parsed.resources.pack
+            most = AUTOMATIC_PACK[device] if pack == "auto" else pack
+            work = Work(folder, root, device, most, automatic=pack == "auto")
             _run_on_ray(jobs, work, parsed, planned, address, cpus, progress)
         return _outcome(planned, folder, before)
 
@@ -178,7 +179,9 @@ def _tune_job(config: dict[str, int], jobs: list[Job], work: Work) -> dict[str, 
 
     job = jobs[config["job"]]
     if not isinstance(job, Study):
-        return {"outcome": run_pack(job, work.results, work.data_root, work.device)}
+        return {"outcome": run_pack(
+            job, work.results, work.data_root, work.device, automatic=work.automatic
+        )}  # fmt: skip
     place = Place(work.results, work.data_root, work.device, work.pack)
     return {"outcome": run_study(job, place, lambda found: tune.report({"found": found}))}
 

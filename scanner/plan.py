@@ -15,7 +15,7 @@ from scanner.trial import Trial, Variant
 
 ORDER = ("channel", "representation", "architecture", "hlf", "flow", "beta", "seed", "score")
 SHARED = ORDER.index("beta")  # axes before beta make the pack, as `Trial.pack_key` says
-AUTOMATIC_PACK = 16
+AUTOMATIC_PACK = {"cpu": 16, "cuda": 240}  # on a CPU more gain nothing (reports/benchmarks)
 Choices: TypeAlias = list[tuple[Any, ...]]  # the values of every axis, in ORDER
 
 
@@ -61,19 +61,21 @@ class Plan:
         return sum(cells for _, cells in self.excluded)
 
 
-def plan(grid: Grid, automatic: int = AUTOMATIC_PACK) -> Plan:
+def plan(grid: Grid, automatic: int | None = None) -> Plan:
     """Every trial of a grid, with an order and packs that depend on the grid alone.
 
     Args:
         grid: The checked grid file.
-        automatic: Most trials of a pack where the file says `pack: auto`.
+        automatic: Most trials of a pack where the file says `pack: auto`, if not the device's own.
     """
     axes = _axes(grid)
     taker = _taker(grid, axes)
     kept = taker < 0
     points = [tuple(point) for point in np.argwhere(kept.any(axis=-1)).tolist()]
     trials = tuple(_trial(grid, axes, point) for point in points)
-    size = automatic if grid.resources.pack == "auto" else grid.resources.pack
+    resources = grid.resources
+    automatic = automatic or AUTOMATIC_PACK[resources.device]
+    size = automatic if resources.pack == "auto" else resources.pack
     return Plan(
         name=grid.name,
         trials=trials,

@@ -21,12 +21,13 @@ from scanner.latents import latent_vectors
 from scanner.members import State
 from scanner.metrics import measure
 from scanner.models import LATENT, build_model
+from scanner.packing import fit_in_parts, is_out_of_memory
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
 from scanner.split import split_indices
 from scanner.study import Study
-from scanner.train import FitResult, fit
+from scanner.train import FitResult
 from scanner.trial import Split, Trial, Variant
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}
@@ -61,15 +62,24 @@ def run_pack(
     data_root: Path | None = None,
     device: str = "cpu",
     on_epoch: Callable[[int, int], None] | None = None,
+    automatic: bool = False,
 ) -> dict[str, str]:
     """Train, score and write every trial of a pack; a failure is recorded with its class.
+
+    Args:
+        pack: Trials with one `Trial.pack_key`.
+        results: The result folder.
+        data_root: Folder of imported datasets.
+        device: `cpu` or `cuda`.
+        on_epoch: Called after each epoch with its number and how many members go on.
+        automatic: Whether a large pack may be trained in parts of a size found by trying.
 
     Returns:
         Trial id -> `done`, `diverged` or the class of its failure.
     """
     return attempt(pack, results, lambda: {
         result.trial.id: result.status
-        for result in train_pack(pack, results, data_root, device, on_epoch)
+        for result in train_pack(pack, results, data_root, device, on_epoch, automatic)
     })  # fmt: skip
 
 
@@ -81,10 +91,11 @@ def attempt(
     try:
         return work()
     except Exception as error:  # the worker's edge: whatever it was, the scan must hear of it
-        record = failure(error)
+        record, done = failure(error), store.done(results)
         for unit in units:
-            store.write_failure(results, unit, record)
-        return {unit.id: record["class"] for unit in units}
+            if unit.id not in done:
+                store.write_failure(results, unit, record)
+        return {unit.id: "done" if unit.id in done else record["class"] for unit in units}
 
 
 def train_pack(
@@ -93,14 +104,17 @@ def train_pack(
     data_root: Path | None,
     device: str,
     on_epoch: Callable[[int, int], None] | None = None,
+    automatic: bool = False,
 ) -> list[FitResult]:
-    """Train, score and write every trial of a pack."""
+    """Train, score and write every trial of a pack, as `run_pack` has it."""
     data = load_channel_of(pack[0], data_root, device)
     made = {"provenance": json.dumps(provenance(device))}
     _write_controls(pack[0], data, results, made)
-    trained = fit(pack, data.train, data.validation, on_epoch)
-    for result in trained:
-        write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+    trained: list[FitResult] = []
+    for part in fit_in_parts(pack, data.train, data.validation, on_epoch, automatic):
+        for result in part:
+            write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+        trained += part
     return trained
 
 
@@ -110,7 +124,7 @@ def failure(error: Exception) -> dict[str, str]:
     here = Path(__file__).parent
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(here)] or frames
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno} {own[-1].name}" if own else "unknown"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         kind = "out_of_memory"
     elif isinstance(error, DataError):
         kind = "data"

@@ -131,6 +131,11 @@ class Resources(Section):
     gpus_per_trial: Annotated[Real, Field(ge=0), AfterValidator(_whole_above_one)] = 0.0
     pack: Annotated[int | Literal["auto"], PlainValidator(_pack)] = "auto"
 
+    @property
+    def device(self) -> str:
+        """Where trials train: `cuda` if they take a share of a GPU, else `cpu`."""
+        return "cuda" if self.gpus_per_trial > 0 else "cpu"
+
 
 class LogRange(Section):
     """An interval that is searched evenly in the logarithm."""

@@ -87,7 +87,7 @@ def fit(
     members = start(pack, validation)
     initial = [state_of(members, k) for k in members.numbers]
     progress = [_Progress(best=state, initial=state) for state in initial]
-    step, total = _stepper(members, train)
+    step, total = stepper(members, train)
     for epoch in range(1, pack[0].training.max_epochs + 1):
         started = time.perf_counter()
         losses = _train_epoch(members, len(train.objects), step, total)
@@ -102,7 +102,7 @@ def fit(
             break
         if going != members.numbers:
             members = keep(members, going)
-            step, total = _stepper(members, train)
+            step, total = stepper(members, train)
     return [
         FitResult(trial, p.status(), p.best, p.initial, p.best_epoch, p.history)
         for trial, p in zip(pack, progress, strict=True)
@@ -128,7 +128,7 @@ def _train_epoch(members: Members, events: int, step: Step, total: Tensor) -> Te
     return total / -(-events // size)
 
 
-def _stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
+def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
     """A training step, in place, and the (P, 2) sum of its losses and KL divergences.
 
     On CUDA the step is captured as a graph after the first few: it is launched as one, with no

@@ -25,7 +25,7 @@ ROWS = (
      "plots", "spectra"),
     ("representations", "layers", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store", "collected"),
-    ("members", "train", "latents", "run", "pilot", "trained"),
+    ("members", "train", "packing", "latents", "run", "pilot", "trained"),
     ("search", "pending", "launch", "estimate", "status", "pool", "rendering", "trial_figures",
      "figures", "pages", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),

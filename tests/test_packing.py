@@ -1,0 +1,115 @@
+"""Parts of a pack: every member once, halved when memory ends, sized by what pays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import make_inputs, make_trial
+
+from scanner import packing
+from scanner.packing import PROBED, Probe, best_size, fit_in_parts, is_out_of_memory
+from scanner.train import fit
+
+
+def pack_of(members):
+    return [make_trial("deepset_vae", seed=k, max_epochs=2, batch_size=8) for k in range(members)]
+
+
+def data(trial):
+    return make_inputs(trial, 24, torch.float32), make_inputs(trial, 8, torch.float32, 2)
+
+
+def host_error():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    return caught.value
+
+
+def test_memory_errors_of_every_kind_are_told_from_bugs():
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(host_error())
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("can't allocate memory"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("full"), host_error()])
+def test_a_pack_is_halved_until_it_fits_and_gives_the_same(monkeypatch, error):
+    pack = pack_of(7)
+    tried = []
+
+    def limited(part, *rest):
+        tried.append(len(part))
+        if len(part) > 2:
+            raise error
+        return fit(part, *rest)
+
+    monkeypatch.setattr(packing, "fit", limited)
+    results = [r for part in fit_in_parts(pack, *data(pack[0])) for r in part]
+    assert tried == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    whole = fit(pack, *data(pack[0]))
+    assert [r.trial for r in results] == pack
+    for one, other in zip(results, whole, strict=True):
+        assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
+
+
+def test_a_member_that_does_not_fit_alone_is_an_error_after_the_others(monkeypatch):
+    pack, made = pack_of(3), []
+
+    def limited(part, *rest):
+        if pack[2] in part:
+            raise MemoryError
+        return fit(part, *rest)
+
+    monkeypatch.setattr(packing, "fit", limited)
+    with pytest.raises(MemoryError):
+        made.extend(r.trial for part in fit_in_parts(pack, *data(pack[0])) for r in part)
+    assert made == pack[:2]
+
+
+def test_a_bug_is_not_taken_for_a_lack_of_memory(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(packing, "fit", broken)
+    with pytest.raises(RuntimeError, match="shape"):
+        list(fit_in_parts(pack_of(4), *data(pack_of(1)[0])))
+
+
+@pytest.mark.parametrize(
+    ("rates", "each", "expected"),
+    [
+        ({16: 1, 32: 2, 64: 4, 128: 8, 240: 15}, 1, 240),  # doubling always pays
+        ({16: 1, 32: 1.05}, 1, 16),  # it never does
+        ({16: 1, 32: 2, 64: 2.1}, 1, 32),  # it stops paying
+        ({16: 1, 32: 2, 50: 3}, 14, 50),  # the memory ends: 0.7 x 1000 / 14
+        ({16: 1}, 100, 7),
+    ],
+)
+def test_size_follows_the_marginal_rate_and_the_memory(rates, each, expected):
+    trials = pack_of(1) * 240
+
+    def probe(pack, *_):
+        return Probe(rates[len(pack)], each, 1000)
+
+    assert best_size(trials, *data(trials[0]), probe) == expected
+
+
+def test_size_stops_where_the_probe_runs_out_of_memory():
+    trials = pack_of(1) * 240
+
+    def probe(pack, *_):
+        if len(pack) > 32:
+            raise torch.OutOfMemoryError
+        return Probe(len(pack), 1, 10_000)
+
+    assert best_size(trials, *data(trials[0]), probe) == 32
+
+
+def test_the_real_probe_measures_and_leaves_the_members_alone():
+    trials = pack_of(3 * PROBED)
+    size = best_size(trials, *data(trials[0]))
+    assert PROBED <= size <= len(trials)
+    (alone,) = fit(trials[:1], *data(trials[0]))
+    (again,) = fit(trials[:1], *data(trials[0]))
+    assert all(torch.equal(alone.best[name], again.best[name]) for name in alone.best)
