@@ -108,6 +108,7 @@ class TrainingSection(Section):
     chamfer: Literal["l2", "l1", "l2sq"] = "l2"
     masked: Flag = Training.masked
     loss: Literal["paper", "modified_elbo"] = "paper"
+    precision: Literal["fp32", "tf32"] = "fp32"
 
 
 class SplitSection(Section):

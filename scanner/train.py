@@ -84,6 +84,7 @@ def fit(
         One result per trial, in the order of the pack. No label is ever seen.
     """
     _keep_freed_memory()
+    torch.backends.cuda.matmul.allow_tf32 = pack[0].training.precision == "tf32"
     members = start(pack, validation)
     initial = [state_of(members, k) for k in members.numbers]
     progress = [_Progress(best=state, initial=state) for state in initial]
@@ -144,10 +145,10 @@ def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
         optimize(members, gradients)
         total.add_(losses.detach())
 
-    return (_captured(step) if total.is_cuda else step), total
+    return (captured(step) if total.is_cuda else step), total
 
 
-def _captured(step: Step) -> Step:
+def captured(step: Step) -> Step:
     """A step that is run a few times on a side stream, then captured, then replayed."""
     graph, side, ran = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0  # type: ignore[no-untyped-call]
     held: list[Tensor] = []

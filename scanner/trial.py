@@ -49,6 +49,7 @@ class Training:
         masked: Whether the Chamfer distance runs over real objects only.
         loss: `paper` (beta KL + (1 - beta) L_C) or `modified_elbo`.
         optimizer: `adam`.
+        precision: Of matrix products on a GPU: `fp32`, or `tf32` (10 bits of mantissa).
     """
 
     optimizer: str = "adam"
@@ -60,6 +61,7 @@ class Training:
     chamfer: str = "l2"
     masked: bool = False
     loss: str = "paper"
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, order=True)

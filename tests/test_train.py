@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from scanner.losses import training_loss
 from scanner.members import NOISE_STEPS, batches, initial_model, start, stream
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
-from scanner.train import fit
+from scanner.train import EAGER_STEPS, captured, fit
 
 EVENTS, VALIDATION = 48, 20
 
@@ -137,3 +138,67 @@ def test_streams_depend_on_seed_and_purpose():
         for purpose in ("order", "noise", "weights", "validation")
     }
     assert len(draws) == 8
+
+
+class Recorder:
+    """A stand-in for `torch.cuda.CUDAGraph`: what ran inside `torch.cuda.graph` is run again."""
+
+    def __init__(self):
+        self.captured, self.replays = [], 0
+
+    def replay(self):
+        self.replays += 1
+        for run in self.captured:
+            run()
+
+
+def test_a_captured_step_runs_every_step_once_and_on_its_own_batch(monkeypatch):
+    """The order of eager steps, capture and replays, with stand-ins for what only a GPU has."""
+    graphs, capturing, seen = [], [], []
+
+    @contextmanager
+    def graph(recorder):
+        graphs.append(recorder)
+        capturing.append(recorder)
+        yield
+        capturing.pop()
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    def step(index, noise):
+        def run():
+            seen.append((index.tolist(), noise.tolist()))
+
+        if capturing:
+            capturing[-1].captured.append(run)
+        else:
+            run()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorder)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    run, given = captured(step), [([k, k + 1], [float(k)]) for k in range(EAGER_STEPS + 4)]
+    for index, noise in given:
+        run(torch.tensor(index), torch.tensor(noise))
+    assert seen == given
+    assert len(graphs) == 1
+    assert graphs[0].replays == 4
+
+
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_device_trains_as_a_cpu_does(architecture, device):
+    pack = [make_trial(architecture, "planar", seed=s, max_epochs=3, batch_size=8) for s in (0, 1)]
+    train, validation = make_inputs(pack[0], EVENTS), make_inputs(pack[0], VALIDATION, seed=2)
+
+    def on(place):
+        moved = (Inputs(*(t.to(place) for t in inputs)) for inputs in (train, validation))
+        return fit(pack, *moved)
+
+    for here, there in zip(on("cpu"), on(device), strict=True):
+        assert largest_difference(here.best, there.best) < 1e-8
+        assert here.best_epoch == there.best_epoch
