@@ -111,10 +111,9 @@ def data() -> None:
 @data.command("list")
 @DATA_ROOT
 def list_(data_root: Path | None) -> None:
-    """List the datasets with their channels and signals."""
+    """List the datasets with their channels and signals; a damaged one with what it lacks."""
     for dataset in scanner.list_datasets(data_root):
-        signals = ", ".join(f"{c}: {len(s)} signals" for c, s in dataset.channels.items())
-        click.echo(f"{dataset.name:20s} {signals}  {dataset.path}")
+        click.echo(f"{dataset.name:20s} {dataset.text}  {dataset.path}")
 
 
 @data.command("import")

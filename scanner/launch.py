@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scanner import store
-from scanner.datasets import list_datasets, open_dataset
+from scanner.datasets import Channels, open_dataset
 from scanner.errors import DataError, ScannerError
 from scanner.grid import Grid, parse
 from scanner.lock import scan_lock
@@ -69,14 +69,14 @@ def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | No
 
     Raises:
         GridError: With every fault of the file at once.
+        DataError: The dataset that it names is damaged.
     """
     path = Path(path)
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ScannerError(f"{path}: cannot be read ({error}); give the path of a grid") from error
-    known = {d.name: tuple(d.channels) for d in list_datasets(data_root)}
-    return parse(text, str(path), known, dataset=dataset)
+    return parse(text, str(path), Channels(data_root), dataset=dataset)
 
 
 def launch(

@@ -19,6 +19,19 @@ grid:
   flow: [iaff]
   sed: [0]
 """
+RIGHT = """\
+name: right
+dataset: nowhere
+channels: ["3"]
+grid:
+  representation: [all]
+  architecture: [gcn_vae]
+  hlf: [false]
+  beta: [0.5]
+  score: [kl]
+  flow: [none]
+  seed: [0]
+"""
 
 
 def run(*arguments, cwd):
@@ -70,3 +83,21 @@ def test_every_command_has_help(path):
     made = CliRunner().invoke(cli, [*path, "--help"])
     assert made.exit_code == 0
     assert "Usage" in made.output
+
+
+def test_a_damaged_dataset_stops_only_the_scan_that_names_it(tmp_path):
+    """`data list` says what is wrong with it; another dataset is checked as ever."""
+    (tmp_path / "data/broken").mkdir(parents=True)
+    (tmp_path / "data/broken/dataset.json").write_text("{")
+    (tmp_path / "good.yaml").write_text(RIGHT)
+    for dataset, code in (("sample", 0), ("broken", 2)):
+        made = run("launch", "good.yaml", "--dataset", dataset, "--dry-run", cwd=tmp_path)
+        assert made.returncode == code, made.stderr
+    assert made.stderr == (
+        "data/broken/dataset.json: not a dataset index (JSONDecodeError('Expecting property name "
+        "enclosed in double quotes: line 1 column 2 (char 1)')); import the dataset again\n")
+    listed = run("data", "list", cwd=tmp_path)
+    assert listed.returncode == 0
+    first, second = listed.stdout.splitlines()
+    assert first == f"broken               DAMAGED: {made.stderr.strip()}  data/broken"
+    assert second.startswith("sample               2a: 5 signals, ")

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from scanner.datasets import inspect, list_datasets, open_dataset, read, verify
+from scanner.datasets import Channels, inspect, list_datasets, open_dataset, read, verify
 from scanner.datasets.darkmachines import import_folder
 from scanner.errors import DataError
 from scanner.events import KINDS, ht, multiplicity
@@ -94,11 +94,39 @@ def test_a_changed_or_missing_file_is_found(root):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", "not a dataset index"), ("[]", "not a dataset index"), ("{}", "not a dataset index"),
+    ('{"schema_version": "1"}', "not a dataset index"),
+    ('{"schema_version": "1", "files": []}', "not a dataset index"),
+    ('{"schema_version": "1", "files": {"a": {}}}', "not a dataset index"),
     (json.dumps({"schema_version": "7"}), "schema version 7, this release reads 1; import")])
 def test_a_damaged_index_is_refused(root, text, message):
     (root / "mine/dataset.json").write_text(text)
     with pytest.raises(DataError, match=message):
         open_dataset("mine", root)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda folder: (folder / "dataset.json").write_text("{"),
+    lambda folder: (folder / "dataset.json").write_bytes(b"\xff"),
+    lambda folder: (folder / "chan2b/odd.parquet").unlink(),
+    lambda folder: (folder / "chan2b/odd.parquet").write_bytes(b"")])
+def test_a_damaged_dataset_stops_nobody_else(root, tmp_path, damage):
+    import_folder(tmp_path / "source", "whole", root)
+    damage(root / "mine")
+    found = {dataset.name: dataset for dataset in list_datasets(root)}
+    assert list(found) == ["mine", "sample", "whole"]
+    assert found["mine"].text == f"DAMAGED: {found['mine'].error}"
+    assert "import the dataset again" in found["mine"].error
+    assert found["whole"].text == "1: 1 signals, 2b: 1 signals"
+    known = Channels(root)
+    assert (list(known), len(known)) == (["mine", "sample", "whole"], 3)
+    assert known["whole"] == ("1", "2b")
+    assert "mine" in known
+    with pytest.raises(DataError) as error:
+        known["mine"]
+    assert str(error.value) == found["mine"].error
+    assert "other" not in known
+    with pytest.raises(KeyError):
+        known["other"]
 
 
 def test_the_digest_follows_the_content_not_the_name(root, tmp_path):

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scanner"
 ROWS = (
     ("errors", "registry"),
-    ("trial", "split", "metrics", "combinations", "uncertainty", "events"),
-    ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "findings", "teaching",
-     "tables", "plots"),
+    ("trial", "split", "metrics", "combinations", "events"),
+    ("yaml_text", "schema", "words", "grid", "study", "plan", "ranking", "uncertainty",
+     "findings", "teaching", "tables", "plots"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
     ("train", "run"),

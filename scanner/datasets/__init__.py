@@ -1,6 +1,15 @@
 """Datasets: open, read, list, inspect and verify imported events."""
 
-from scanner.datasets.files import Dataset, list_datasets, open_dataset, read, verify
+from scanner.datasets.files import (
+    Channels,
+    Damaged,
+    Dataset,
+    list_datasets,
+    open_dataset,
+    read,
+    verify,
+)
 from scanner.datasets.summary import inspect
 
-__all__ = ["Dataset", "inspect", "list_datasets", "open_dataset", "read", "verify"]
+__all__ = ["Channels", "Damaged", "Dataset", "inspect", "list_datasets", "open_dataset", "read",
+           "verify"]

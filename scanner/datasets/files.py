@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,54 @@ class Dataset:
     channels: dict[str, tuple[str, ...]]
     digest: str
 
+    @property
+    def text(self) -> str:
+        """The channels and how many signals each has."""
+        return ", ".join(f"{channel}: {len(signals)} signals"
+                         for channel, signals in self.channels.items())
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A dataset that cannot be opened.
+
+    Attributes:
+        name: Name of its folder.
+        path: The folder.
+        error: Why, and what to do.
+    """
+
+    name: str
+    path: Path
+    error: str
+
+    @property
+    def text(self) -> str:
+        """What is wrong, in place of the channels."""
+        return f"DAMAGED: {self.error}"
+
+
+class Channels(Mapping[str, tuple[str, ...]]):
+    """Name of each dataset -> its channels; a dataset is opened when it is asked for."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._datasets = _names(root)
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        if name not in self._datasets:
+            raise KeyError(name)
+        return tuple(open_dataset(name, self._root).channels)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._datasets
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._datasets)
+
+    def __len__(self) -> int:
+        return len(self._datasets)
+
 
 def data_root(root: Path | None = None) -> Path:
     """The folder of imported datasets: `root`, else $SCANNER_DATA, else ``./data``."""
@@ -66,9 +114,9 @@ def open_dataset(name: str, root: Path | None = None) -> Dataset:
     return Dataset(name, path, _channels(index), _digest(index))
 
 
-def list_datasets(root: Path | None = None) -> list[Dataset]:
-    """The bundled sample and every dataset of the data root, by name."""
-    return [open_dataset(name, root) for name in _names(root)]
+def list_datasets(root: Path | None = None) -> list[Dataset | Damaged]:
+    """The bundled sample and every dataset of the data root, by name, damaged ones too."""
+    return [_opened_or_damaged(name, root) for name in _names(root)]
 
 
 def read(dataset: Dataset, channel: str, process: str) -> Events:
@@ -152,13 +200,14 @@ def read_index(folder: Path) -> dict[str, Any]:
     """
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text())
-        version = index["schema_version"]
-    except (ValueError, TypeError, KeyError) as error:
+        if (version := index["schema_version"]) != SCHEMA_VERSION:
+            raise DataError(f"{folder / INDEX}: schema version {version}, this release reads "
+                            f"{SCHEMA_VERSION}; import the dataset again")
+        for entry in index["files"].values():
+            _ = entry["channel"], entry["process"], entry["bytes"], entry["sha256"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{folder / INDEX}: not a dataset index ({error!r}); import the dataset "
                         "again") from error
-    if version != SCHEMA_VERSION:
-        raise DataError(f"{folder / INDEX}: schema version {version}, this release reads "
-                        f"{SCHEMA_VERSION}; import the dataset again")
     return index
 
 
@@ -195,6 +244,13 @@ def replacing(target: Path) -> Iterator[Path]:
             old.replace(target)
         for folder in (fresh, old):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened_or_damaged(name: str, root: Path | None) -> Dataset | Damaged:
+    try:
+        return open_dataset(name, root)
+    except DataError as error:
+        return Damaged(name, _folder(name, root), str(error))
 
 
 def _folder(name: str, root: Path | None) -> Path:
