@@ -8,12 +8,14 @@ __version__ = "0.1.0"
 
 from scanner.datasets import inspect, list_datasets
 from scanner.datasets.darkmachines import import_folder
+from scanner.generate import generate
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
 from scanner.report import report
 from scanner.status import status
 
 __all__ = [
+    "generate",
     "import_folder",
     "inspect",
     "launch",

@@ -24,16 +24,17 @@ ROWS = (
      "findings", "teaching", "tables", "plots"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store"),
-    ("train", "run"),
+    ("generate", "train", "run"),
     ("search", "pending", "launch", "status", "pool", "pages", "report"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
 ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"},
-           "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"}}
+           "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"},
+           "pythia8mc": {"generate"}, "fastjet": {"generate"}, "awkward": {"generate"}}
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder
-WRITERS = {"store", "report", "datasets", "lock", "launch"}
+WRITERS = {"store", "report", "datasets", "generate", "lock", "launch"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,6 +101,9 @@ def _collect(recipe: Recipe, folder: Path, cpus: int, progress: Progress) -> lis
         try:
             return [made for channel in recipe.channels
                     for made in _channel(_Work(recipe, channel, folder, pool, progress))]
+        except BrokenProcessPool as error:
+            raise ScannerError("a process of the generator was ended from outside (no memory?); "
+                               "the same command goes on from the finished chunks") from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

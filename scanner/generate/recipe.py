@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from scanner.datasets.published import CHANNELS
 from scanner.errors import GridError
@@ -15,6 +16,23 @@ from scanner.schema import Count, SafeName, Section, Seed, Whole, check, check_k
 from scanner.yaml_text import Source, Value, read, report
 
 KEYS = ("name", "seed", "channels")
+
+
+def _known(name: str) -> str:
+    try:
+        return signal(name, CHANNELS[0]).name
+    except ValueError as error:
+        raise PydanticCustomError("signal", "{allowed}", {"allowed": str(error)}) from error
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("signals", "distinct names")
+    return names
+
+
+Signals = Annotated[tuple[Annotated[SafeName, AfterValidator(_known)], ...],
+                    AfterValidator(_distinct)]
 
 
 class ChannelSection(Section):
@@ -28,7 +46,7 @@ class ChannelSection(Section):
 
     background: Annotated[Whole, Field(ge=0)] = 0
     signal_events: Count = 1000
-    signals: tuple[SafeName, ...] = ()
+    signals: Signals = ()
 
 
 @dataclass(frozen=True)
@@ -85,17 +103,5 @@ def _channels(source: Source, raw: Value) -> dict[str, ChannelSection]:
     check_keys(source, ("channels",), raw, allowed=CHANNELS)
     found = {channel: check(source, ("channels", channel), ChannelSection, section)
              for channel, section in raw.items() if channel in CHANNELS}
-    for channel, section in found.items():
-        _check_signals(source, channel, section)
     return {channel: section for channel, section in found.items() if section}
 
-
-def _check_signals(source: Source, channel: str, section: Any) -> None:  # noqa: ANN401
-    for index, name in enumerate(section.signals if section else ()):
-        where = ("channels", channel, "signals", index)
-        try:
-            signal(name, channel)
-        except ValueError as error:
-            report(source, where, f"signals: {name!r}: {error}")
-        if name in section.signals[:index]:
-            report(source, where, f"signals: {name!r} is given twice")

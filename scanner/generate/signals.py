@@ -146,7 +146,8 @@ def signal(name: str, channel: str) -> Process:
     """The signal of this name in a channel; leptonic channels ask for leptons early.
 
     Raises:
-        ValueError: No family has such names, or the masses close the decays; the text says which.
+        ValueError: No family has such names, or the masses close the decays; the text says what
+            would be right.
     """
     for family in FAMILIES.values():
         if match := re.fullmatch(family.pattern, name):
@@ -157,15 +158,15 @@ def signal(name: str, channel: str) -> Process:
                            slha=slha)
             return _forced(made, channel)
     known = ", ".join(family.example for family in FAMILIES.values())
-    raise ValueError(f"no signal has such a name; take one of these, with any masses: {known}")
+    raise ValueError(f"one of these, with any masses: {known}")
 
 
 def _check(family: Family, masses: list[float]) -> None:
     if not all(0.0 < mass <= 6000.0 for mass in masses):
-        raise ValueError("masses must lie above 0 and not above 6000 GeV")
+        raise ValueError("a name with masses above 0 and up to 6000 GeV")
     if len(masses) == 2 and masses[0] <= masses[1] + family.gap_gev:
-        raise ValueError(f"the decays are closed: the first mass must exceed the second by more "
-                         f"than {family.gap_gev:g} GeV")
+        raise ValueError(f"a name with the first mass more than {family.gap_gev:g} GeV above the "
+                         "second, or its decays are closed")
 
 
 def _forced(process: Process, channel: str) -> Process:
