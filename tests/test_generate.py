@@ -305,7 +305,8 @@ def test_every_signal_of_the_challenge_has_a_family_but_two():
 
 def test_masses_are_those_of_the_name():
     slha = signal("gluino_1234.5_neutralino_67.0", "3").slha
-    masses = dict(re.findall(r"^ (\d+) (\S+)$", slha.split("BLOCK MASS")[1].split("BLOCK")[0], re.M))
+    block = slha.split("BLOCK MASS")[1].split("BLOCK")[0]
+    masses = dict(re.findall(r"^ (\d+) (\S+)$", block, re.MULTILINE))
     assert (float(masses["1000021"]), float(masses["1000022"])) == (1234.5, 67.0)
     light = [code for code, mass in masses.items() if len(code) > 2 and float(mass) < 1e4]
     assert light == ["1000022", "1000021"] or set(light) == {"1000021", "1000022"}
