@@ -1,20 +1,25 @@
 """Scan anomaly detectors for new physics at the LHC: the same calls as the command line.
 
 The functions take the names of their modules (`scanner.launch` is the function); the modules
-themselves are reached by `from scanner.launch import ...`.
+themselves are reached by `from scanner.inspection import inspect
+from scanner.launch import ...`.
 """
 
 __version__ = "0.1.0"
 
-from scanner.datasets import inspect, list_datasets
+from scanner.datasets import list_datasets
 from scanner.datasets.darkmachines import import_folder
+from scanner.estimate import estimate
 from scanner.generate import generate
+from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
 from scanner.report import report
+from scanner.score_events import score_events
 from scanner.status import status
 
 __all__ = [
+    "estimate",
     "generate",
     "import_folder",
     "inspect",
@@ -23,5 +28,6 @@ __all__ = [
     "load_grid",
     "plan",
     "report",
+    "score_events",
     "status",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from scanner.errors import ScannerError
 from scanner.launch import Outcome, Progress
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+NO_RATES = "time: no rates of this machine yet; --pilot measures them in 20 s"
 GRID = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA_ROOT = click.option(
@@ -48,7 +49,8 @@ def cli() -> None:
 @click.option("--results", type=FOLDER, help="Result folder (results/<name>).")
 @DATA_ROOT
 @click.option("--dataset", help="Use this dataset in place of the grid's.")
-@click.option("--dry-run", is_flag=True, help="Check, count and stop.")
+@click.option("--dry-run", is_flag=True, help="Check, count, estimate and stop.")
+@click.option("--pilot", is_flag=True, help="Measure rates for 20 s, estimate and stop.")
 @click.option("--address", help="Address of a running Ray cluster; a local one otherwise.")
 @click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the local Ray (all).")
 @click.option("--retry", multiple=True, metavar="CLASS", help="Run failures of a class again.")
@@ -59,16 +61,19 @@ def launch(
     data_root: Path | None,
     dataset: str | None,
     dry_run: bool,
+    pilot: bool,
     address: str | None,
     cpus: int | None,
     retry: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
     """Run every trial of GRID that is not done yet."""
-    if dry_run:
+    if dry_run or pilot:
         from scanner.plan import plan, summary
 
         click.echo(summary(plan(scanner.load_grid(grid, data_root, dataset))))
+        found = scanner.estimate(grid, data_root=data_root, dataset=dataset, cpus=cpus, pilot=pilot)
+        click.echo(found.text if found else NO_RATES)
         return
     with _progress("trials", "starting Ray") as progress:
         outcome = scanner.launch(
@@ -95,11 +100,32 @@ def status(target: Path) -> None:
     help="Ranking convention that tables and figures show.",
 )  # fmt: skip
 @click.option("--against", multiple=True, type=GRID, help="Challenge CSV file to rank beside.")
+@click.option("--style", default="", metavar="NAME", help="Figures in a style of mplhep, as CMS.")
 def report(
-    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...]
-) -> None:
+    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...],
+    style: str,
+) -> None:  # fmt: skip
     """Rank the models of SOURCES (result folders, challenge CSV files; the newest scan)."""
-    made = scanner.report([*sources, *against], out, convention=convention)
+    made = scanner.report([*sources, *against], out, convention=convention, style=style)
+    click.echo(made.text)
+
+
+@cli.command("score")
+@click.argument("file", type=GRID)
+@click.option("--trial", required=True, metavar="ID", help="Trial, or the beginning of its id.")
+@click.option("--results", type=FOLDER, help="Result folder (the newest in results/).")
+@click.option("--score", "scores", multiple=True, help="Score, or a+b (all the scan has).")
+@click.option(
+    "--above", type=float, default=1e-2, show_default=True, metavar="EPS_B",
+    help="List events above the cut that this share of the background passes.",
+)  # fmt: skip
+@click.option("--out", type=FOLDER, help="Folder of the files (reports/<scan>-<id>-<file>).")
+def score_events(
+    file: Path, trial: str, results: Path | None, scores: tuple[str, ...], above: float,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Score the events of FILE (the challenge's text, or Parquet) with a trained trial."""
+    made = scanner.score_events(file, trial, results, above, scores, out)
     click.echo(made.text)
 
 
@@ -121,20 +147,30 @@ def list_(data_root: Path | None) -> None:
 @click.option("--name", default="darkmachines", show_default=True, help="Name of the dataset.")
 @DATA_ROOT
 @click.option("--skip-bad", default=0, show_default=True, help="Bad lines to tolerate per file.")
-def import_(source: Path, name: str, data_root: Path | None, skip_bad: int) -> None:
-    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3."""
-    made = scanner.import_folder(source, name, data_root, skip_bad=skip_bad, progress=_plain)
+@click.option(
+    "--cpus", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
+    help="Processes that read.",
+)  # fmt: skip
+def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus: int) -> None:
+    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3.
+
+    The files that an interrupted import has finished are taken over by the same command.
+    """
+    with _bytes_bar() as progress:
+        made = scanner.import_folder(
+            source, name, data_root, skip_bad=skip_bad, cpus=cpus, progress=progress
+        )
     click.echo(made.text)
 
 
 @data.command()
 @click.argument("name")
 @DATA_ROOT
-def inspect(name: str, data_root: Path | None) -> None:
+@click.option("--out", type=FOLDER, help="Folder for a page with figures, and the tables as CSV.")
+@click.option("--verify", is_flag=True, help="Compare every file with its checksum first.")
+def inspect(name: str, data_root: Path | None, out: Path | None, verify: bool) -> None:
     """Count and summarise the events of dataset NAME."""
-    from scanner.datasets import open_dataset
-
-    click.echo(scanner.inspect(open_dataset(name, data_root)).to_string(index=False))
+    click.echo(scanner.inspect(name, data_root, out=out, verify=verify).text)
 
 
 @data.command()
@@ -172,6 +208,30 @@ def _progress(what: str, start: str) -> Iterator[Progress]:
         task = bar.add_task(start)
         yield lambda done, planned, text: bar.update(
             task, completed=done, total=planned, description=text
+        )
+
+
+@contextmanager
+def _bytes_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar over bytes with their rate on a terminal, a plain line per tenth otherwise."""
+    if not sys.stderr.isatty():
+        tenths = set[int]()
+
+        def say(done: int, total: int, text: str) -> None:
+            if (tenth := 10 * done // max(total, 1)) not in tenths:
+                tenths.add(tenth)
+                _plain(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {text}")
+
+        yield say
+        return
+    from rich import progress as rich
+
+    text = rich.TextColumn("{task.description}")
+    columns = rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()
+    with rich.Progress(text, rich.BarColumn(), *columns) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text
         )
 
 

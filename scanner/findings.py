@@ -1,6 +1,6 @@
 """What a report says beside its rankings: coverage, controls, and rows that deserve doubt.
 
-`results` is the tidy table of `store.metrics` with one more column, `name`: what a ranking ranks.
+`results` is what `collected.metrics` returned, with one more column, `name`: what is ranked.
 `table` is in challenge format. Nothing here drops or repairs a row.
 """
 
@@ -16,6 +16,7 @@ from scanner.ranking import COLUMNS, MERITS, RANKINGS
 FEW_EVENTS = 10
 MEASURES = {"auc": "AUC"} | {f"eps_s_{word}": word for word in EPS_B}
 PAIR = ["channel", "signal"]
+CELL_AXES = ["representation", "architecture", "hlf", "beta", "flow", "score", "seed"]
 
 
 def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
@@ -23,7 +24,7 @@ def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
     done = results[results["auc"].notna()]
     combined = done.groupby(["name", *PAIR])[list(MEASURES)].median().reset_index()
     names = {"name": "Model", "channel": "Chan", "signal": "Signal"}
-    return combined.rename(columns=MEASURES | names)[COLUMNS]
+    return combined.astype(dict.fromkeys(names, "str")).rename(columns=MEASURES | names)[COLUMNS]
 
 
 def seed_table(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -41,6 +42,7 @@ def seed_table(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     if results.empty:
         return pd.DataFrame()
     done = results[(results["stage"] == "trained") & results["auc"].notna()]
+    done = done.astype({"name": "str"})
     runs = done.rename(columns=MEASURES).groupby(["name", "seed"])
     pairs = table.groupby("Model").size()
     whole = runs.size() == pairs.reindex(runs.size().index.get_level_values("name")).to_numpy()
@@ -61,11 +63,41 @@ def coverage(cells: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         cells: Columns trial, name, channel, seed, score; one row per planned cell.
         results: Rows of trained networks.
     """
-    found = results.groupby(["trial", "score"])["status"].agg(
-        lambda words: "done" if (words == "done").all() else "diverged"
-    )
-    out = cells.join(found, on=["trial", "score"])
+    keys = ["trial", "score"]
+    whole = (results["status"] == "done").groupby([results[key] for key in keys]).all()
+    found = whole.map({True: "done", False: "diverged"}).reset_index()
+    out = cells.merge(found.astype(dict.fromkeys([*keys, "status"], "str")), "left", on=keys)
     return out.assign(status=out["status"].fillna("missing"))
+
+
+def coverage_matrix(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells done of cells planned for every value of every axis, by channel.
+
+    Args:
+        cells: What `coverage` returned, with the columns of `CELL_AXES`.
+
+    Returns:
+        Columns axis, value, one per channel and all; each cell is "n of N", or empty where nothing
+        is planned.
+    """
+    done = cells["status"] == "done"
+    parts = []
+    for axis in CELL_AXES:
+        keys = [cells[axis].astype(str), cells["channel"]]
+        there, full = (flags.groupby(keys, sort=False).sum().unstack()
+                       for flags in (done, done | ~done))  # fmt: skip
+        both = there.assign(all=there.sum(axis=1)), full.assign(all=full.sum(axis=1))
+        words = pd.DataFrame({name: [_n_of(*pair) for pair in zip(both[0][name], both[1][name],
+                                                                strict=True)]
+                              for name in both[0]})  # fmt: skip
+        words.insert(0, "axis", axis)
+        words.insert(1, "value", list(there.index))
+        parts.append(words)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _n_of(there: float, full: float) -> str:
+    return f"{int(there)} of {int(full)}" if full > 0 else ""
 
 
 def small_backgrounds(results: pd.DataFrame) -> pd.DataFrame:
@@ -87,6 +119,7 @@ def control_rows(results: pd.DataFrame) -> pd.DataFrame:
     untrained network by `untrained` and the name of its model.
     """
     rows = results[results["stage"] != "trained"]
+    rows = rows.astype(dict.fromkeys(["name", "score", "representation"], "str"))
     single = rows["stage"] == "control"
     several = rows.loc[single, "representation"].nunique() > 1
     names = rows["score"] + (" (" + rows["representation"] + ")" if several else "")

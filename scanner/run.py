@@ -17,6 +17,7 @@ from scanner import store
 from scanner.combinations import rank_averages
 from scanner.datasets import open_dataset, read
 from scanner.errors import DataError, ResultError
+from scanner.latents import latent_vectors
 from scanner.metrics import measure
 from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
@@ -98,7 +99,7 @@ def train_pack(
     _write_controls(pack[0], data, results, made)
     trained = fit(pack, data.train, data.validation, on_epoch)
     for result in trained:
-        _write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+        write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
     return trained
 
 
@@ -200,9 +201,10 @@ def _write_controls(
     store.write_metrics(path, _rows(scores, {"status": "done"}, "control"), metadata)
 
 
-def _write_trial(
+def write_trial(
     result: FitResult, data: ChannelData, results: Path, metadata: Mapping[str, str]
 ) -> None:
+    """Score and measure a trained trial and write its files, the table of metrics last."""
     trial = result.trial
     scores = {
         process: {
@@ -224,6 +226,8 @@ def _write_trial(
     store.write_history(results, trial, history)
     store.write_weights(results, trial, result.best, data.scaler.state(), metadata)
     store.write_scores(results / "scores" / f"{trial.id}.parquet", _columns(data, scores), metadata)
+    store.write_scores(results / "latent" / f"{trial.id}.parquet",
+                       latent_vectors(trial, result.best, data.test, data.events), metadata)
     pairs = [rank_averages(scores, prefix) for prefix in ("", UNTRAINED)]
     ranked = {p: {**scores[p], **pairs[0][p], **pairs[1][p]} for p in scores}
     rows = _rows(ranked, shared, "trained")

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.events import Events, ht
+from scanner.events import KIND_CODE, Events, ht
 
 
 class Selection(NamedTuple):
-    """Lowest values of a channel's selection, GeV; its lepton and jet cuts are not repeated."""
+    """Lowest values of a channel's selection; momenta in GeV.
+
+    Attributes:
+        met: MET.
+        ht: HT.
+        met_over_ht: MET / HT.
+        leptons: Number of electrons and muons with pT > 15 GeV.
+        jets: Number of jets and b-jets with pT > 50 GeV.
+        leading_jets: Number of jets and b-jets with pT > 200 GeV.
+    """
 
     met: float
     ht: float = 0.0
     met_over_ht: float = 0.0
+    leptons: int = 0
+    jets: int = 0
+    leading_jets: int = 0
 
 
-SELECTIONS = {"1": Selection(200.0, 600.0, 0.2), "2a": Selection(50.0),
-              "2b": Selection(50.0, 50.0), "3": Selection(100.0, 600.0)}
+Cuts: TypeAlias = dict[str, tuple[float, NDArray[np.bool_]]]
+NO_SELECTION = Selection(0.0)
+SELECTIONS = {"1": Selection(200.0, 600.0, 0.2, jets=4, leading_jets=1),
+              "2a": Selection(50.0, leptons=3), "2b": Selection(50.0, 50.0, leptons=2),
+              "3": Selection(100.0, 600.0)}
+LEPTON_PT, JET_PT, LEADING_JET_PT = 15.0, 50.0, 200.0  # GeV
 CHANNELS = tuple(SELECTIONS)
+LEPTONS, JETS = ("m+", "m-", "e+", "e-"), ("j", "b")
 ROUNDING = 1e-5  # numbers of the text format have six significant digits
 
 COUNTS = {
@@ -50,7 +67,43 @@ COUNTS = {
 
 def outside_selection(channel: str, events: Events) -> NDArray[np.bool_]:
     """Which events (N,) miss the channel's MET, HT or MET/HT selection, beyond rounding."""
-    least, slack = SELECTIONS[channel], 1.0 - ROUNDING
-    met, total = events.met, ht(events)
-    return (met < least.met * slack) | (total < least.ht * slack) | (
-        met < least.met_over_ht * total * slack)
+    cuts = _energy_cuts(SELECTIONS.get(channel, NO_SELECTION), events)
+    outside: NDArray[np.bool_] = np.any([fails for _, fails in cuts.values()], axis=0)
+    return outside
+
+
+def failed_cuts(channel: str, events: Events) -> dict[str, NDArray[np.bool_]]:
+    """Which events (N,) fail each cut of a channel's selection, beyond rounding.
+
+    Every cut is looked at for itself: an event can fail several. A channel that the challenge has
+    not has no cuts.
+    """
+    least = SELECTIONS.get(channel, NO_SELECTION)
+    cuts = _energy_cuts(least, events) | _object_cuts(least, events)
+    return {name: fails for name, (value, fails) in cuts.items() if value}
+
+
+def _energy_cuts(least: Selection, events: Events) -> Cuts:
+    met, total, slack = events.met, ht(events), 1.0 - ROUNDING
+    return {
+        f"MET >= {least.met:g} GeV": (least.met, met < least.met * slack),
+        f"HT >= {least.ht:g} GeV": (least.ht, total < least.ht * slack),
+        f"MET/HT >= {least.met_over_ht:g}":
+            (least.met_over_ht, met < least.met_over_ht * total * slack)}
+
+
+def _object_cuts(least: Selection, events: Events) -> Cuts:
+    wanted = ((least.leptons, LEPTONS, LEPTON_PT, "leptons"),
+              (least.jets, JETS, JET_PT, "(b-)jets"),
+              (least.leading_jets, JETS, LEADING_JET_PT, "(b-)jets"))
+    return {f">= {number} {name} with pT > {pt:g} GeV":
+            (number, _count(events, kinds, pt * (1.0 - ROUNDING)) < number)
+            for number, kinds, pt, name in wanted}
+
+
+def _count(events: Events, kinds: tuple[str, ...], pt: float) -> NDArray[np.int64]:
+    """Number of objects of these kinds above a pT (N,)."""
+    chosen = np.isin(events.kind, [KIND_CODE[kind] for kind in kinds]) & (events.pt > pt)
+    sums = np.concatenate([[0], np.cumsum(chosen)])
+    counts: NDArray[np.int64] = sums[events.offsets[1:]] - sums[events.offsets[:-1]]
+    return counts
