@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +16,9 @@ from scanner.datasets.files import (
     check_name,
     parquet_name,
     parquet_options,
-    replacing,
     write_index,
 )
+from scanner.datasets.folders import complete, resuming
 from scanner.events import KINDS, Events, multiplicity, to_table
 from scanner.generate.describe import describe
 from scanner.generate.mixture import Yield
@@ -56,7 +57,9 @@ def write(recipe: Recipe, found: Sequence[Made], root: Path | None, csv: Path | 
     """Write the dataset, complete or not at all, and say what it holds."""
     used = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     text = describe(recipe.name, used, recipe.text, found)
-    with replacing(check_name(recipe.name, root)) as folder:
+    with resuming(check_name(recipe.name, root)) as folder:
+        for left_behind in folder.glob("chan*"):  # of an import of this name that was interrupted
+            shutil.rmtree(left_behind)
         for made in found:
             path = folder / parquet_name(made.channel, made.name)
             path.parent.mkdir(exist_ok=True)
@@ -73,9 +76,8 @@ def write(recipe: Recipe, found: Sequence[Made], root: Path | None, csv: Path | 
 def _write_text(made: Made, folder: Path) -> None:
     path = folder / f"chan{made.channel}" / made.text_file
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    write_text(made.events, temporary)
-    temporary.replace(path)
+    with complete(path) as temporary:
+        write_text(made.events, temporary)
 
 
 def _facts(made: Made) -> dict[str, object]:
