@@ -46,8 +46,9 @@ class Job:
     @property
     def digest(self) -> int:
         """256 bits of everything that the chunk's content depends on."""
+        met, ht, met_over_ht, *_ = SELECTIONS[self.channel]
         text = f"{PHYSICS} {self.seed} {self.channel} {self.number} {self.process!r}"
-        text += f" {SELECTIONS[self.channel]!r}"
+        text += f" Selection({met=}, {ht=}, {met_over_ht=})"
         return int(hashlib.sha256(text.encode()).hexdigest(), 16)
 
     def file(self, folder: Path) -> Path:

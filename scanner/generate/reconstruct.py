@@ -18,7 +18,7 @@ from scanner.events import KIND_CODE, Events
 from scanner.generate.detector import calorimeter, leptons_and_photons, missing_momentum
 from scanner.generate.jets import jets
 from scanner.generate.particles import Floats, Ints, Mask, Objects, Particles, of_events, where
-from scanner.generate.selection import JET_HT_FRACTION, LEPTONS, selected
+from scanner.generate.selection import JET_HT_FRACTION, selected
 
 Names = NDArray[np.object_]
 
@@ -35,7 +35,7 @@ def reconstruct(particles: Particles, names: Names, channel: str,
     """
     least, events = SELECTIONS[channel], names.shape[1]
     others = leptons_and_photons(where(particles, particles.final), events, rng)
-    keep = _leptons(others, events) >= LEPTONS[channel]
+    keep = _leptons(others, events) >= least.leptons
     particles, others, names = _keep(keep, particles, others, names)
     events, stable = names.shape[1], where(particles, particles.final)
     towers = calorimeter(stable, rng)
