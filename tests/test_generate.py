@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +12,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sklearn.metrics import roc_auc_score
 
 from scanner import cli
 from scanner.datasets import open_dataset, read, verify
-from scanner.datasets.darkmachines import import_folder
+from scanner.datasets.darkmachines import import_folder, write_text
 from scanner.datasets.files import BACKGROUND, processes
-from scanner.datasets.published import CHANNELS, COUNTS
+from scanner.datasets.published import CHANNELS, COUNTS, failed_cuts
 from scanner.errors import GridError, ScannerError
 from scanner.events import KIND_CODE, Events, to_table
 from scanner.generate import detector, driver, generate, recipe, signals
-from scanner.generate.chunk import Job, Summary
+from scanner.generate.chunk import Job, Summary, generate_events
+from scanner.generate.describe import single_quantities
 from scanner.generate.mixture import Yield, chunks_needed, mix, total
 from scanner.generate.particles import Objects, Particles, Towers, delta_phi, of_events, pairs
 from scanner.generate.processes import BACKGROUNDS, Gate, Process
+from scanner.generate.pythia import BATCH
 from scanner.generate.selection import selected
 from scanner.generate.signals import FAMILIES, signal
 
@@ -406,3 +411,69 @@ def test_chunks_differ_by_seed_number_and_settings():
     assert len({job.digest for job in jobs}) == 5
     assert Job(process, "3", 1, 0).digest == jobs[0].digest
     assert jobs[0].moments(9).tolist() == jobs[0].moments(12)[:9].tolist()
+
+
+# The bundled sample
+
+
+def test_the_sample_says_what_needs_no_model():
+    """The table of the README; SCANNER_UPDATE_GOLDEN=1 writes it again."""
+    sample = open_dataset("sample")
+    files = {(channel, name): read(sample, channel, name)
+             for channel in sample.channels for name in processes(sample, channel)}
+    table, readme = single_quantities(files), sample.path / "README.md"
+    text = readme.read_text()
+    if os.environ.get("SCANNER_UPDATE_GOLDEN"):
+        text = text.split(table.split("\n")[0])[0].rstrip() + "\n\n" + table
+        readme.write_text(text)
+    assert text.endswith(table)
+
+
+def test_every_event_of_the_sample_is_selected():
+    sample = open_dataset("sample")
+    for channel in sample.channels:
+        for name in processes(sample, channel):
+            events = read(sample, channel, name)
+            assert not any(fails.any() for fails in failed_cuts(channel, events).values())
+            signal_auc = [row for row in (sample.path / "README.md").read_text().splitlines()
+                          if row.startswith(f"| {channel} | `{name}` |")]
+            if name != BACKGROUND:
+                label = [0] * len(read(sample, channel, BACKGROUND)) + [1] * len(events)
+                values = np.concatenate([read(sample, channel, BACKGROUND).met, events.met])
+                assert float(signal_auc[0].split("|")[3]) == pytest.approx(
+                    roc_auc_score(label, values), abs=6e-4)
+
+
+# The first events of every process
+
+
+SAMPLE_RECIPE = driver.load_recipe(ROOT / "jobs/generate_sample.yaml")
+FIRST = {process.name: (channel, process) for channel in CHANNELS for process in
+         (*SAMPLE_RECIPE.backgrounds(channel), *SAMPLE_RECIPE.signals(channel))}
+BY_FAMILY = {name: next(key for key, family in FAMILIES.items()
+                        if re.fullmatch(family.pattern, name))
+             for name in FIRST if name not in {p.name for ps in BACKGROUNDS.values() for p in ps}}
+KEPT = [name for name in FIRST
+        if name not in BY_FAMILY or name == max(n for n, f in BY_FAMILY.items()
+                                                if f == BY_FAMILY[name])]
+GOLDEN = ROOT / "tests/golden/generated_first.json"
+
+
+@pytest.mark.parametrize("name", sorted(KEPT))
+def test_the_first_events_of_a_process_are_reproduced(name, tmp_path):
+    """The first batch of the first chunk; one signal of each family."""
+    channel, process = FIRST[name]
+    job = Job(process, channel, SAMPLE_RECIPE.seed, 0)
+    parts, cross_section_pb = generate_events(job, BATCH)
+    text = ""
+    for part in parts:
+        write_text(part, tmp_path / "events.csv")
+        text += (tmp_path / "events.csv").read_text()
+        assert selected(channel, part).all()
+    found = {"channel": channel, "cross_section_pb": float(f"{cross_section_pb:.6g}"),
+             "selected": text.count("\n"), "first": text.split("\n")[0]}
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("SCANNER_UPDATE_GOLDEN"):
+        golden[name] = found
+        GOLDEN.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    assert found == golden[name]

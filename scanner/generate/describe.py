@@ -61,7 +61,25 @@ def describe(name: str, used: str, recipe: str, files: Sequence[File]) -> str:
     recipe = recipe if recipe.endswith("\n") else f"{recipe}\n"
     parts = [HEAD.format(name=name, used=used, recipe=recipe), _files(files)]
     parts += [_composition(file) for file in files if file.name == BACKGROUND]
-    return "\n".join([*parts, _single_quantities(files)])
+    events = {(file.channel, file.name): file.events for file in files}
+    return "\n".join([*parts, single_quantities(events)])
+
+
+def single_quantities(files: Mapping[tuple[str, str], Events]) -> str:
+    """Markdown: what MET, HT and multiplicity alone find.
+
+    Args:
+        files: Events by channel and process (`background`, or a signal's name).
+    """
+    rows = [(channel, f"`{name}`", *(
+        f"{auc(value(files[channel, BACKGROUND]), value(events)):.3f}"
+        for value in QUANTITIES.values()))
+        for (channel, name), events in files.items()
+        if name != BACKGROUND and (channel, BACKGROUND) in files]
+    return "\n".join([
+        "## What needs no model\n\nAUC of single quantities, larger taken for more anomalous. A "
+        "model that does not beat them has learnt nothing.\n",
+        *_table(("channel", "signal", *QUANTITIES), rows), ""])
 
 
 def _files(files: Sequence[File]) -> str:
@@ -89,18 +107,6 @@ def _composition(file: File) -> str:
         f"## Background of channel {file.channel}\n\nAn unweighted mixture by cross section: "
         f"{file.luminosity:.4g}/pb, every event of weight 1, so that the effective number of "
         f"events is their number, {len(file.events)}.\n", *_table(head, rows), ""])
-
-
-def _single_quantities(files: Sequence[File]) -> str:
-    backgrounds = {file.channel: file.events for file in files if file.name == BACKGROUND}
-    rows = [(file.channel, f"`{file.name}`", *(
-        f"{auc(value(backgrounds[file.channel]), value(file.events)):.3f}"
-        for value in QUANTITIES.values()))
-        for file in files if file.name != BACKGROUND and file.channel in backgrounds]
-    return "\n".join([
-        "## What needs no model\n\nAUC of single quantities, larger taken for more anomalous. A "
-        "model that does not beat them has learnt nothing.\n",
-        *_table(("channel", "signal", *QUANTITIES), rows), ""])
 
 
 def _objects(events: Events) -> NDArray[np.int64]:
