@@ -1,18 +1,20 @@
 """The report: rank the models of result folders and challenge tables, and write reports/<name>/.
 
-The same results give the same bytes: no file holds a time, a host or a path of this machine.
+The same results give the same bytes: no file holds a path of this machine, and the only times and
+hosts are those of the trials.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from scanner import origins
 from scanner.errors import ResultError
 from scanner.findings import against_controls, control_rows, seed_table
 from scanner.pages import (
@@ -87,10 +89,15 @@ def report(
         raise ResultError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
     given = list(dict.fromkeys(map(Path, sources))) or [newest_scan(Path("results"))]
     pool = read_pool(given)
+    made = origins.read_sources(given)
+    pool = replace(pool, notes=(*pool.notes, *origins.cautions(made)))
     rankings = {word: rank(pool.table, word, pool.channels) for word in CONVENTIONS}
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
     files = _files(name, pool, rankings, convention)
+    written = [file for file in files if file.endswith(".tex")]
+    texts = origins.files(name, given, made, pool.cells, written)
+    files |= {file: text.encode() for file, text in texts.items()}
     for file, content in files.items():
         write_atomic(folder / file, partial(Path.write_bytes, data=content))
     return Report(

@@ -62,7 +62,8 @@ def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path):
     assert names == {
         "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv", "total_improvement.csv",
         "controls.csv", "teaching.csv", "teaching.md", "table_s1.csv", "table_s1.md",
-        "table_s1.tex", "index.html",
+        "table_s1.tex", "index.html", "provenance.json", "references.bib", "report.tex",
+        "commands.csv",
         *(f"{m}.{kind}" for m in RANKINGS for kind in ("png", "pdf")),
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "out0").iterdir()} == names
