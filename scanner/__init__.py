@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 from scanner.datasets import list_datasets
 from scanner.datasets.darkmachines import import_folder
+from scanner.estimate import estimate
 from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
@@ -17,6 +18,7 @@ from scanner.score_events import score_events
 from scanner.status import status
 
 __all__ = [
+    "estimate",
     "import_folder",
     "inspect",
     "launch",

@@ -14,6 +14,7 @@ from scanner.errors import ScannerError
 from scanner.launch import Outcome, Progress
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+NO_RATES = "time: no rates of this machine yet; --pilot measures them in 20 s"
 GRID = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA_ROOT = click.option(
@@ -48,7 +49,8 @@ def cli() -> None:
 @click.option("--results", type=FOLDER, help="Result folder (results/<name>).")
 @DATA_ROOT
 @click.option("--dataset", help="Use this dataset in place of the grid's.")
-@click.option("--dry-run", is_flag=True, help="Check, count and stop.")
+@click.option("--dry-run", is_flag=True, help="Check, count, estimate and stop.")
+@click.option("--pilot", is_flag=True, help="Measure rates for 20 s, estimate and stop.")
 @click.option("--address", help="Address of a running Ray cluster; a local one otherwise.")
 @click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the local Ray (all).")
 @click.option("--retry", multiple=True, metavar="CLASS", help="Run failures of a class again.")
@@ -59,16 +61,19 @@ def launch(
     data_root: Path | None,
     dataset: str | None,
     dry_run: bool,
+    pilot: bool,
     address: str | None,
     cpus: int | None,
     retry: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
     """Run every trial of GRID that is not done yet."""
-    if dry_run:
+    if dry_run or pilot:
         from scanner.plan import plan, summary
 
         click.echo(summary(plan(scanner.load_grid(grid, data_root, dataset))))
+        found = scanner.estimate(grid, data_root=data_root, dataset=dataset, cpus=cpus, pilot=pilot)
+        click.echo(found.text if found else NO_RATES)
         return
     with _progress() as progress:
         outcome = scanner.launch(
