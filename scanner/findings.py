@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pandas as pd
 
 from scanner.metrics import EPS_B
@@ -16,6 +14,7 @@ from scanner.ranking import COLUMNS, MERITS, RANKINGS
 FEW_EVENTS = 10
 MEASURES = {"auc": "AUC"} | {f"eps_s_{word}": word for word in EPS_B}
 PAIR = ["channel", "signal"]
+CELL_AXES = ["representation", "architecture", "hlf", "beta", "flow", "score", "seed"]
 
 
 def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +66,36 @@ def coverage(cells: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     found = whole.map({True: "done", False: "diverged"}).reset_index()
     out = cells.merge(found.astype(dict.fromkeys([*keys, "status"], "str")), "left", on=keys)
     return out.assign(status=out["status"].fillna("missing"))
+
+
+def coverage_matrix(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells done of cells planned for every value of every axis, by channel.
+
+    Args:
+        cells: What `coverage` returned, with the columns of `CELL_AXES`.
+
+    Returns:
+        Columns axis, value, one per channel and all; each cell is "n of N", or empty where nothing
+        is planned.
+    """
+    done = cells["status"] == "done"
+    parts = []
+    for axis in CELL_AXES:
+        keys = [cells[axis].astype(str), cells["channel"]]
+        there, full = (flags.groupby(keys, sort=False).sum().unstack()
+                       for flags in (done, done | ~done))  # fmt: skip
+        both = there.assign(all=there.sum(axis=1)), full.assign(all=full.sum(axis=1))
+        words = pd.DataFrame({name: [_n_of(*pair) for pair in zip(both[0][name], both[1][name],
+                                                                strict=True)]
+                              for name in both[0]})  # fmt: skip
+        words.insert(0, "axis", axis)
+        words.insert(1, "value", list(there.index))
+        parts.append(words)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _n_of(there: float, full: float) -> str:
+    return f"{int(there)} of {int(full)}" if full > 0 else ""
 
 
 def small_backgrounds(results: pd.DataFrame) -> pd.DataFrame:
@@ -164,53 +193,6 @@ def control_sentences(compared: pd.DataFrame) -> list[str]:
             f"{strongest} with {present[strongest]:.4f}."
         )
     return lines
-
-
-def flags(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows and models that deserve doubt: columns flag, found, of, examples.
-
-    The tests: eps_S equal at two cuts; an AUC below eps_S (1 - eps_B), which no ROC curve has;
-    eps_S that rises while eps_B falls; AUC below 0.5; zeros; values rounded to 0.01; models that
-    are equal in every number.
-    """
-    name = table["Model"] + " on " + table["Chan"] + "/" + table["Signal"]
-    cuts = list(EPS_B)
-    equal = {(a, b): (table[a] == table[b]) & (table[b] > 0)
-             for a, b in pairwise(cuts)}  # fmt: skip
-    tests = {f"saturated: eps_S the same at {a} and {b}": same for (a, b), same in equal.items()}
-    tests["impossible: AUC < eps_S (1 - eps_B)"] = pd.concat(
-        [table["AUC"] < table[c] * (1 - e) - 1e-12 for c, e in EPS_B.items()], axis=1
-    ).any(axis=1)
-    tests["not monotone: eps_S rises while eps_B falls"] = (
-        table[cuts].diff(axis=1).gt(0).any(axis=1)
-    )
-    tests["inverted: AUC < 0.5"] = table["AUC"] < 0.5
-    tests |= {f"zero eps_S at {c}": table[c] == 0 for c in cuts}
-    rows = [_flag(flag, name[bad].tolist(), len(table)) for flag, bad in tests.items()]
-    return pd.DataFrame(rows + _model_flags(table), columns=["flag", "found", "of", "examples"])
-
-
-def _model_flags(table: pd.DataFrame) -> list[tuple[str, int, int, str]]:
-    same = (table["1e-3"] == table["1e-4"]).groupby(table["Model"]).all()
-    some = (table["1e-3"] > 0).groupby(table["Model"]).any()
-    scaled = table[[*MERITS]] * 100
-    coarse = ((scaled - scaled.round()).abs() < 1e-9).all(axis=1).groupby(table["Model"]).all()
-    wide = table.pivot(index="Model", columns=["Chan", "Signal"], values=[*MERITS])
-    groups: dict[tuple[float, ...], list[str]] = {}
-    for model, values in zip(wide.index, wide.to_numpy().tolist(), strict=True):
-        groups.setdefault(tuple(values), []).append(str(model))
-    twins = [" = ".join(names) for names in groups.values() if len(names) > 1]
-    n = len(same)
-    return [
-        _flag("saturated model: 1e-3 equals 1e-4 everywhere", list(same.index[same & some]), n),
-        _flag("coarse model: every number a multiple of 0.01", list(coarse.index[coarse]), n),
-        (f"identical models ({len(groups)} distinct)", *_flag("", twins, n)[1:]),
-    ]
-
-
-def _flag(flag: str, names: list[str], total: int) -> tuple[str, int, int, str]:
-    more = "; ..." if len(names) > 3 else ""
-    return flag, len(names), total, "; ".join(names[:3]) + more
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
