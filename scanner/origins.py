@@ -53,7 +53,7 @@ def read_sources(paths: Iterable[Path]) -> list[Source]:
 
 def files(
     name: str, paths: Sequence[Path], sources: Sequence[Source], cells: pd.DataFrame,
-    tables: Iterable[str],
+    tables: str,
 ) -> dict[str, str]:  # fmt: skip
     """The files of a report that say where it comes from, and its LaTeX document.
 
@@ -62,15 +62,14 @@ def files(
         paths: Result folders and tables.
         sources: What `read_sources` returned for them.
         cells: The planned cells of the result folders, with their `status`.
-        tables: Names of the LaTeX files of the report.
+        tables: The LaTeX file with every table of the report, without `.tex`.
     """
     words = {word for source in sources for word in source.words}
     found = {
         "provenance.json": record(sources, cells),
         "references.bib": bibtex(words),
-        "report.tex": document(name, [table.removesuffix(".tex") for table in tables],
-                               "references"),
-    }  # fmt: skip
+        "report.tex": document(name, [tables], "references"),
+    }
     rows = commands(paths)
     return found | ({"commands.csv": to_csv(rows)} if len(rows) else {})
 

@@ -91,8 +91,7 @@ def report(
     folder = reports_root / name if out is None else Path(out)
     drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])
     files = _files(name, pool, rankings, convention, drawings, style)
-    written = [file for file in files if file.endswith(".tex")]
-    texts = origins.files(name, given, made, pool.cells, written)
+    texts = origins.files(name, given, made, pool.cells, "ranking")
     files |= {file: text.encode() for file, text in texts.items()}
     for file, content in files.items():
         write_atomic(folder / file, partial(Path.write_bytes, data=content))

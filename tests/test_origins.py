@@ -104,7 +104,7 @@ def test_tables_alone_have_no_commands(tmp_path, given):
     (tmp_path / "x.csv").write_text("x")
     paths = [tmp_path / name for name in given]
     sources = origins.read_sources(paths)
-    found = origins.files("n", paths, sources, pd.DataFrame(), ["ranking.tex"])
+    found = origins.files("n", paths, sources, pd.DataFrame(), "ranking")
     assert set(found) == {"provenance.json", "references.bib", "report.tex"}
     assert "Paszke" not in found["references.bib"]
     assert r"\input{ranking}" in found["report.tex"]
