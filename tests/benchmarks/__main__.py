@@ -49,8 +49,9 @@ def main():
     found = []
     for part in _measured(options):
         found += part
-    text = "\n\n".join(["# Benchmarks", _listed(facts), *_sections(found)]) + "\n"
-    print(text.split("\n\n", 2)[2])
+    sections = _sections(found) or ["nothing was measured"]
+    text = "\n\n".join(["# Benchmarks", _listed(facts), *sections]) + "\n"
+    print("\n\n".join(["", *sections]))
     folder = options.out or (None if options.only else Path("reports/benchmarks"))
     if folder:
         write_text(folder / f"{options.device}.md", text)
