@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,11 +100,13 @@ def status(target: Path) -> None:
     help="Ranking convention that tables and figures show.",
 )  # fmt: skip
 @click.option("--against", multiple=True, type=GRID, help="Challenge CSV file to rank beside.")
+@click.option("--style", default="", metavar="NAME", help="Figures in a style of mplhep, as CMS.")
 def report(
-    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...]
-) -> None:
+    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...],
+    style: str,
+) -> None:  # fmt: skip
     """Rank the models of SOURCES (result folders, challenge CSV files; the newest scan)."""
-    made = scanner.report([*sources, *against], out, convention=convention)
+    made = scanner.report([*sources, *against], out, convention=convention, style=style)
     click.echo(made.text)
 
 
@@ -145,9 +147,19 @@ def list_(data_root: Path | None) -> None:
 @click.option("--name", default="darkmachines", show_default=True, help="Name of the dataset.")
 @DATA_ROOT
 @click.option("--skip-bad", default=0, show_default=True, help="Bad lines to tolerate per file.")
-def import_(source: Path, name: str, data_root: Path | None, skip_bad: int) -> None:
-    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3."""
-    made = scanner.import_folder(source, name, data_root, skip_bad=skip_bad, progress=_plain)
+@click.option(
+    "--cpus", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
+    help="Processes that read.",
+)  # fmt: skip
+def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus: int) -> None:
+    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3.
+
+    The files that an interrupted import has finished are taken over by the same command.
+    """
+    with _bytes_bar() as progress:
+        made = scanner.import_folder(
+            source, name, data_root, skip_bad=skip_bad, cpus=cpus, progress=progress
+        )
     click.echo(made.text)
 
 
@@ -179,6 +191,30 @@ def _progress() -> Iterator[Progress]:
         task = bar.add_task("starting Ray")
         yield lambda done, planned, text: bar.update(
             task, completed=done, total=planned, description=text
+        )
+
+
+@contextmanager
+def _bytes_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar over bytes with their rate on a terminal, a plain line per tenth otherwise."""
+    if not sys.stderr.isatty():
+        tenths = set[int]()
+
+        def say(done: int, total: int, text: str) -> None:
+            if (tenth := 10 * done // max(total, 1)) not in tenths:
+                tenths.add(tenth)
+                _plain(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {text}")
+
+        yield say
+        return
+    from rich import progress as rich
+
+    text = rich.TextColumn("{task.description}")
+    columns = rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()
+    with rich.Progress(text, rich.BarColumn(), *columns) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text
         )
 
 

@@ -39,7 +39,7 @@ def test_text_gzip_and_parquet_give_the_events_of_the_dataset(events, tmp_path):
 
 def test_the_blocks_of_a_long_file_are_one(events, tmp_path, monkeypatch):
     write_text(events, tmp_path / "new.csv")
-    monkeypatch.setattr("scanner.datasets.parse.BLOCK_BYTES", 20_000)
+    monkeypatch.setattr("scanner.datasets.pieces.PIECE_BYTES", 20_000)
     assert same(read_file(tmp_path / "new.csv"), events)
 
 

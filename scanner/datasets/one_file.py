@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scanner.datasets.parse import Block, bad_lines, blocks, diagnose, parse
+from scanner.datasets.convert import SourceFile, parts
+from scanner.datasets.published import CHANNELS
 from scanner.errors import DataError
-from scanner.events import Events, from_table, to_table
+from scanner.events import Events, from_table
 
 PARQUET_MARK = b"PAR1"
 EXPECTED = "expected the challenge's text (.csv, .csv.gz) or Parquet with the event schema"
@@ -26,8 +28,7 @@ def read_file(path: Path) -> Events:
             mark = stream.read(len(PARQUET_MARK))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; {EXPECTED}") from error
-    tables = [_table(path)] if mark == PARQUET_MARK else [
-        to_table(_parsed(path, block)) for block in blocks(path)]
+    tables = [_table(path)] if mark == PARQUET_MARK else list(_text_tables(path))
     if not sum(table.num_rows for table in tables):
         raise DataError(f"{path}: no event in it; {EXPECTED}")
     try:
@@ -43,15 +44,12 @@ def _table(path: Path) -> pa.Table:
         raise DataError(f"{path}: not a readable Parquet file ({error}); {EXPECTED}") from error
 
 
-def _parsed(path: Path, block: Block) -> Events:
-    if b"\r" in block.text:
-        line = block.first_line + block.text.count(b"\n", 0, block.text.index(b"\r"))
-        raise DataError(f"{path}:{line}: Windows line ends (CR LF), where the format has LF; "
-                        "convert the file, for instance with dos2unix")
-    try:
-        return parse(block.text)
-    except ValueError:
-        lines = block.text.splitlines(keepends=True)
-    index = next(bad_lines(lines))
-    raise DataError(f"{path}:{block.first_line + index}: {diagnose(lines[index])}; correct the "
-                    "line or take it out")
+def _text_tables(path: Path) -> Iterator[pa.Table]:
+    lines, no_channel = 0, SourceFile(path, CHANNELS[0], "")  # its selection is not looked at
+    for part in parts([no_channel], skip_bad=0, cpus=1):
+        for fault in part.faults:
+            advice = "" if fault.fatal else "; correct the line or take it out"
+            raise DataError(f"{path}:{lines + fault.line + 1}: {fault.reason}{advice}")
+        lines += part.lines
+        if part.table:
+            yield part.table
