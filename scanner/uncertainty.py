@@ -110,12 +110,13 @@ def with_intervals(
                 same[mine].append(line[theirs])
     numbers = values.set_index(["merit", "model"]).loc[list(line)]
     limits = zip(numbers["low"], numbers["high"], strict=True)
-    return table.assign(**{
-        "68 %": ["-" if low != low else f"{low:.4g} to {high:.4g}" for low, high in limits],
-        "first": numbers["first"].round(2).to_numpy(),
+    words = ["-" if low != low else f"{low:.4g} to {high:.4g}" for low, high in limits]
+    extra = pd.DataFrame({
+        "68 %": words, "first": numbers["first"].round(2).to_numpy(),
         "first5": numbers["first_five"].round(2).to_numpy(),
         "like": [", ".join(map(str, sorted(same[key]))) for key in line],
-    })  # fmt: skip
+    }, index=table.index)  # fmt: skip
+    return table.join(extra)
 
 
 def efficiency_intervals(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
