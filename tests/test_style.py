@@ -21,13 +21,13 @@ ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking",
-     "comparison", "bootstrap", "uncertainty", "findings", "teaching", "tables", "histograms",
-     "plots", "spectra"),
+     "comparison", "bootstrap", "uncertainty", "doubts", "findings", "teaching", "tables",
+     "latex", "references", "histograms", "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store", "collected"),
     ("train", "latents", "run", "pilot", "trained"),
-    ("search", "pending", "launch", "estimate", "status", "pool", "rendering", "trial_figures",
-     "figures", "pages", "sections", "report", "score_events", "inspection"),
+    ("search", "pending", "launch", "estimate", "status", "pool", "origins", "rendering",
+     "trial_figures", "figures", "pages", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
