@@ -30,8 +30,8 @@ def document(name: str, tables: Iterable[str], bibliography: str) -> str:
     """
     inputs = [rf"\input{{{table}}}" + "\n" + r"\clearpage" for table in tables]
     lines = [
-        COMPILE, PREAMBLE, r"\begin{document}", rf"\section*{{{latex_escape(name)}}}",
-        r"\suppressfloats[t]",
+        COMPILE, PREAMBLE, r"\pagestyle{myheadings}", rf"\markright{{{latex_escape(name)}}}",
+        r"\begin{document}",
         *inputs, r"\nocite{*}", r"\bibliographystyle{unsrt}",
         rf"\bibliography{{{bibliography}}}", r"\end{document}",
     ]  # fmt: skip
