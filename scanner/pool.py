@@ -61,6 +61,7 @@ class _Scan:
     cells: pd.DataFrame
     absent: tuple[str, ...]
     searches: pd.DataFrame
+    failed: int
 
 
 def read_pool(sources: Iterable[Path]) -> Pool:
@@ -104,10 +105,12 @@ def _with_scans(
     if ranked.empty:
         text = f"none of {len(lacks)} models has every pair ({_some(lacks)})"
         raise ResultError(f"{text}; finish the scan with `scanner launch`, then report again")
-    notes = (*_size(ranked), *_state(cells, results), *_absent(lacks, len(set(table["Model"]) | set(
-        lacks))), *_mixture(results), *_left_out_channels(scans), *renamed, *cut)  # fmt: skip
     searches = pd.concat([scan.searches for scan in scans], ignore_index=True)
-    notes = (*notes, *_searched(searches))
+    notes = (
+        *_size(ranked), *_state(cells, results), *_failed(scans),
+        *_absent(lacks, len(set(table["Model"]) | set(lacks))), *_mixture(results),
+        *_left_out_channels(scans), *renamed, *cut, *_searched(searches),
+    )  # fmt: skip
     return Pool(ranked, results, cells, _left_out(lacks), channels, notes, searches)
 
 
@@ -148,7 +151,9 @@ def _read_scan(path: Path, label: str) -> _Scan:
     rows = metrics(path, planned)
     rows = rows.assign(scan=pd.Categorical([label]).repeat(len(rows)), name=_named(rows))
     searches = search_table(store.read_studies(path, planned.studies))
-    return _Scan(label, rows, coverage(cells, _trained(rows)), grid.absent, searches)
+    units = {unit.id for unit in planned.studies or planned.trials}
+    return _Scan(label, rows, coverage(cells, _trained(rows)), grid.absent, searches,
+                 len(units.intersection(store.failures(path))))  # fmt: skip
 
 
 def _named(rows: pd.DataFrame) -> pd.Categorical:
@@ -231,10 +236,22 @@ def _absent(lacks: dict[str, list[str]], models: int) -> list[str]:
 
 
 def _mixture(results: pd.DataFrame) -> list[str]:
-    names = sorted(set(results["dataset"]))
-    if len(names) == 1:
+    names, commits = (sorted(set(results[word])) for word in ("dataset", "commit"))
+    lines = []
+    if len(names) > 1:
+        lines = [f"Caution: the result folders are of different datasets ({', '.join(names)})."]
+    if len(commits) > 1:
+        text = f"Caution: the results are of {len(commits)} states of the code"
+        lines.append(f"{text} ({_some(commits)}).")
+    return lines
+
+
+def _failed(scans: list[_Scan]) -> list[str]:
+    failed = sum(scan.failed for scan in scans)
+    if not failed:
         return []
-    return [f"Caution: the result folders are of different datasets ({', '.join(names)})."]
+    word, stay = ("trial has", "stays") if failed == 1 else ("trials have", "stay")
+    return [f"{failed} {word} failed and {stay} missing; `scanner status` says why."]
 
 
 def _searched(searches: pd.DataFrame) -> list[str]:

@@ -27,6 +27,7 @@ from scanner.sections import Findings, best, notes, sections, seed_sections, tea
 from scanner.store import write_atomic
 from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
+from scanner.uncertainty import efficiency_intervals, uncertainty
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def report(
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
     drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])
-    files = _files(name, pool, rankings, convention, drawings, style)
+    found = _found(pool, rankings, convention)
+    heading = (*notes(pool, convention), *found.uncertainty.notes)
+    files = _files(name, pool, rankings, convention, found, heading, drawings, style)
     texts = origins.files(name, given, made, pool.cells, "ranking")
     files |= {file: text.encode() for file, text in texts.items()}
     for file, content in files.items():
@@ -98,7 +101,7 @@ def report(
     return Report(
         name, folder, convention,
         {method: best(pool, rankings[convention], method, convention) for method in RANKINGS},
-        notes(pool, convention), tuple(folder / file for file in files),
+        heading, tuple(folder / file for file in files),
     )  # fmt: skip
 
 
@@ -123,23 +126,24 @@ def _name(sources: list[Path]) -> str:
 
 def _files(
     name: str, pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str,
-    drawings: Sequence[Drawing], style: str,
+    found: Findings, heading: Sequence[str], drawings: Sequence[Drawing], style: str,
 ) -> dict[str, bytes]:  # fmt: skip
     """Content of every file of the report."""
-    shown = rankings[convention]
     figures = dict(rendered(drawings, style))
-    found = Findings(_controls(pool, shown), teaching(pool.results),
-                     seed_table(pool.table, pool.results))  # fmt: skip
-    heading, parts = notes(pool, convention), sections(pool, shown, found, convention, drawings)
+    parts = sections(pool, rankings[convention], found, convention, drawings)
     texts = {
         "ranking.csv": to_csv(pd.concat(rankings.values())),
         "ranking.md": markdown(name, heading, parts),
         "ranking.tex": latex(parts),
         "metrics.csv": to_csv(pool.table),
         "total_improvement.csv": to_csv(total_improvement(pool.table)),
+        "uncertainty.csv": to_csv(found.uncertainty.values),
+        "undecided.csv": to_csv(found.uncertainty.pairs),
         "doubts.csv": to_csv(doubts(pool.table)),
         "index.html": page(name, heading, parts, figures),
     }
+    if len(pool.results):
+        texts["efficiencies.csv"] = to_csv(efficiency_intervals(pool.table, pool.results))
     if len(found.controls):
         texts["controls.csv"] = to_csv(found.controls)
     if len(found.teaching):
@@ -155,6 +159,14 @@ def _files(
         texts["ranking_without.csv"] = to_csv(pd.concat(again))
     texts |= long_tables(parts)
     return {file: text.encode() for file, text in texts.items()} | figures
+
+
+def _found(pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str) -> Findings:
+    return Findings(
+        _controls(pool, rankings[convention]), teaching(pool.results),
+        seed_table(pool.table, pool.results),
+        uncertainty(pool.table, pool.results, rankings["clean"]),
+    )  # fmt: skip
 
 
 def _controls(pool: Pool, shown: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from scanner.pool import Pool
 from scanner.ranking import MERITS, RANKINGS, rank
 from scanner.rendering import Drawing
 from scanner.teaching import EVERY, teaching_count, teaching_sentences
+from scanner.uncertainty import Uncertainty, with_intervals
 
 MARK = "†"
 DIGITS = 4  # of an AUC or an efficiency on a page; CSV files have all
@@ -51,6 +52,12 @@ SEARCH_TEXT = (
     "default: of the grid's own training settings; best: of the training that is ranked, with its "
     "settings. Of several seeds each has its own search."
 )
+INTERVAL_TEXT = {
+    "clean": "68 %: limits from resampled signals and seeds. first, first5: share of the resamples "
+    "at place 1, and in the first five. like: lines of the same merit that cannot be told from "
+    "this one (the 68 % interval of the difference holds 0).",
+    "published": "Intervals are of the clean convention alone (uncertainty.csv).",
+}
 TAU_TEXT = (
     "Tau-b of the places of all models: 1 is the same order, 0 none in common, -1 the reverse; - "
     "where a method ties all models."
@@ -80,11 +87,13 @@ class Findings:
         controls: What `findings.against_controls` returned.
         teaching: What `teaching.teaching` returned.
         seeds: What `findings.seed_table` returned.
+        uncertainty: That of the clean rankings.
     """
 
     controls: pd.DataFrame
     teaching: pd.DataFrame
     seeds: pd.DataFrame
+    uncertainty: Uncertainty
 
 
 def best(
@@ -124,7 +133,7 @@ def sections(
     """
     channels = ["All", *sorted(set(pool.table["Chan"]))]
     parts = [*_coverage(pool), *_side_by_side(pool, shown, convention), *_agreement(shown)]
-    parts += [_ranking(pool, shown, method, convention, channel)
+    parts += [_ranking(pool, shown, found, method, convention, channel)
               for channel in (channels if len(channels) > 2 else channels[:1])
               for method in RANKINGS]  # fmt: skip
     improvement = "Largest eps_S / sqrt(eps_B) per signal, over channels and the three cuts."
@@ -231,14 +240,16 @@ def _few(pool: Pool) -> pd.DataFrame:
 
 
 def _ranking(
-    pool: Pool, shown: pd.DataFrame, method: str, convention: str, channel: str
+    pool: Pool, shown: pd.DataFrame, found: Findings, method: str, convention: str, channel: str
 ) -> Section:
     ranking = RANKINGS[method]
     where = "all pairs" if channel == "All" else f"channel {channel}"
+    table = best(pool, shown, method, convention, channel)
+    if convention == "clean":
+        table = with_intervals(table, found.uncertainty, method, channel)
     return Section(
         f"{ranking.title}, {where}",
-        (f"Value: {ranking.meaning}; {ranking.best} first.",),
-        best(pool, shown, method, convention, channel),
+        (f"Value: {ranking.meaning}; {ranking.best} first.", INTERVAL_TEXT[convention]), table,
         folded=True, label=f"tab:{method}-{channel}".replace("_", "-"), group="rankings",
     )  # fmt: skip
 

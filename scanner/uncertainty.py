@@ -84,6 +84,41 @@ def uncertainty(
                        tuple(_notes(found)))  # fmt: skip
 
 
+def with_intervals(
+    table: pd.DataFrame, found: Uncertainty, method: str, channel: str
+) -> pd.DataFrame:
+    """A short list of one method with the uncertainty of its lines.
+
+    Args:
+        table: What `tables.best` returned for the clean convention.
+        found: The uncertainty of its ranking.
+        method: Its method.
+        channel: Its channel or `All`.
+
+    Returns:
+        The list with the columns `68 %` (limits of the value), first and first5 (probabilities),
+        and like: the lines of the same merit (from 1) that cannot be told from this one.
+    """
+    values, pairs = (part[(part["channel"] == channel) & (part["method"] == method)]
+                     for part in (found.values, found.pairs))  # fmt: skip
+    place = table.groupby("merit", sort=False).cumcount() + 1
+    line = dict(zip(zip(table["merit"], table["model"], strict=True), place, strict=True))
+    same: dict[tuple[str, str], list[int]] = {key: [] for key in line}
+    for merit, one, other in pairs.loc[~pairs["apart"], ["merit", "one", "other"]].to_numpy():
+        for mine, theirs in (((merit, one), (merit, other)), ((merit, other), (merit, one))):
+            if mine in line and theirs in line:
+                same[mine].append(line[theirs])
+    numbers = values.set_index(["merit", "model"]).loc[list(line)]
+    limits = zip(numbers["low"], numbers["high"], strict=True)
+    words = ["-" if low != low else f"{low:.4g} to {high:.4g}" for low, high in limits]
+    extra = pd.DataFrame({
+        "68 %": words, "first": numbers["first"].round(2).to_numpy(),
+        "first5": numbers["first_five"].round(2).to_numpy(),
+        "like": [", ".join(map(str, sorted(same[key]))) for key in line],
+    }, index=table.index)  # fmt: skip
+    return table.join(extra)
+
+
 def efficiency_intervals(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """Clopper-Pearson 68 % intervals of every eps_S, from the number of signal test events alone.
 

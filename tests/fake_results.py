@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy.stats import norm
 
 from scanner import store
@@ -98,3 +100,71 @@ def replica_rows(models, seeds, signals, channels=("3",), signal_sd=1.0, seed_sd
     out = pd.concat(rows, ignore_index=True)
     cuts = {f"eps_s_1e-{k}": out["auc"] / 4**k for k in (2, 3, 4)}
     return out.assign(model=out["name"], **cuts)
+
+
+MANY = """\
+name: many
+dataset: sample
+channels: ["1", "2a", "2b", "3"]
+grid:
+  representation: [all]
+  architecture: [conv_vae, gcn_vae]
+  hlf: [false, true]
+  beta: [{betas}]
+  score: [reconstruction, kl, rz]
+  flow: [none, planar, sylvester_householder, iaf, nsf_ar]
+  seed: [0, 1, 2, 3, 4]
+"""
+PER_BETA = 400  # trials
+PUBLISHED_PAIRS = {"1": 8, "2a": 7, "2b": 9, "3": 10}
+MANY_SIZE = {"1": 10_000, "2a": 5_868, "2b": 89_000, "3": 1_025_333}  # background events
+
+
+def write_many(folder, trials=10_000, signals=PUBLISHED_PAIRS):
+    """A result folder of very many trials, for measurements: trained and untrained rows.
+
+    Every merit is a signal's, a model's and a seed's part on the scale of a normal quantile.
+
+    Args:
+        folder: Where; the files are not synced, which is not what is measured.
+        trials: How many, a multiple of 400.
+        signals: Channel -> number of its signals.
+
+    Returns:
+        The number of trials, and of rows in all.
+    """
+    betas = ", ".join(f"{(k + 1) / 1000:g}" for k in range(trials // PER_BETA))
+    text = MANY.format(betas=betas)
+    store.write_scan(folder, store.Scan("many.yaml", text, "sample", "digest", {}))
+    planned, rows = plan(parse(text, "many.yaml")).trials, 0
+    models = {model: k for k, model in enumerate(sorted({trial.model for trial in planned}))}
+    random = np.random.default_rng(0)
+    hard = {channel: random.normal(1, 1, n) for channel, n in signals.items()}
+    good = random.normal(0, 0.3, (len(models), 3))
+    with patch("os.fsync"):
+        for trial in planned:
+            table = _many_rows(trial, hard[trial.channel], good[models[trial.model]], random)
+            metadata = {"trial": trial.to_json(), **METADATA}
+            store.write_rows(folder / "trials" / f"{trial.id}.parquet", table, metadata)
+            rows += table.num_rows
+    return len(planned), rows
+
+
+def _many_rows(trial, hard, good, random):
+    count, scores = len(hard), ("reconstruction", "kl", "rz")
+    level = hard[:, None] + np.stack([good, good - 0.8]).ravel()[None]
+    level = level + random.normal(0, 0.1, (1, 6)) + random.normal(0, 0.1, (count, 6))
+    columns = {
+        "score": np.tile([*scores, *scores], count), "status": ["done"] * count * 6,
+        "stage": np.tile(["trained"] * 3 + ["untrained"] * 3, count),
+        "signal": np.repeat([f"s{k:02}" for k in range(count)], 6),
+        "auc": norm.cdf(level * 0.7).ravel(),
+        "n_background": [MANY_SIZE[trial.channel]] * count * 6,
+        "n_signal": [5000] * count * 6, "epochs": [20] * count * 6,
+        "best_epoch": [17] * count * 6, "parameters": [123_456] * count * 6,
+        "validation_loss": [1.5] * count * 6, "wall_s": [60.0] * count * 6,
+        **{f"eps_s_1e-{k}": np.floor(5000 * norm.cdf(level - k / 2)).ravel() / 5000
+           for k in (2, 3, 4)},
+    }  # fmt: skip
+    arrays = [pa.array(columns[field.name], field.type) for field in store.METRICS]
+    return pa.table(arrays, schema=store.METRICS)

@@ -10,6 +10,7 @@ from scanner.ranking import MERITS, RANKINGS, rank
 from scanner.rendering import Drawing
 from scanner.sections import MARK, Findings, best, notes, sections
 from scanner.teaching import teaching
+from scanner.uncertainty import uncertainty
 
 DRAWINGS = [Drawing(name, f"Figure {name}", "How to read it.", None) for name in ("a", "b")]
 
@@ -18,7 +19,8 @@ def build(folder, **options):
     pool = read_pool([write_results(folder, **options)[0]])
     shown = rank(pool.table)
     controls = against_controls(pool.table, shown, control_rows(pool.results))
-    found = Findings(controls, teaching(pool.results), seed_table(pool.table, pool.results))
+    found = Findings(controls, teaching(pool.results), seed_table(pool.table, pool.results),
+                     uncertainty(pool.table, pool.results, rank(pool.table), 40))  # fmt: skip
     return pool, shown, sections(pool, shown, found, "clean", DRAWINGS)
 
 
