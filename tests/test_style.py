@@ -25,7 +25,7 @@ ROWS = (
      "plots", "spectra"),
     ("representations", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store", "collected"),
-    ("train", "latents", "run", "pilot", "trained"),
+    ("channel", "train", "latents", "run", "pilot", "trained"),
     ("search", "pending", "launch", "estimate", "status", "pool", "rendering", "trial_figures",
      "figures", "pages", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scanner.datasets.published import CHANNELS
@@ -20,6 +21,7 @@ from scanner.events import SCHEMA_VERSION, Events, from_table
 INDEX = "dataset.json"
 SAMPLE = Path(__file__).parent / "sample"
 BACKGROUND = "background"
+WORDS = ["process", "event_id"]
 
 
 @dataclass(frozen=True)
@@ -122,17 +124,19 @@ def read(dataset: Dataset, channel: str, process: str) -> Events:
     Raises:
         DataError: No such channel or process, or a file of another schema version.
     """
-    if channel not in dataset.channels:
-        raise DataError(f"dataset {dataset.name!r}: no channel {channel!r}; it has "
-                        f"{', '.join(dataset.channels)}")
-    file = dataset.path / parquet_name(channel, process)
-    if file.is_file():
-        return from_table(pq.read_table(file, read_dictionary=["process", "event_id"]))
-    if process == BACKGROUND:
-        raise DataError(f"dataset {dataset.name!r}: channel {channel} has no background; import a "
-                        f"folder that holds chan{channel}/background_chan{channel}_*.csv")
-    raise DataError(f"dataset {dataset.name!r}: channel {channel} has no signal {process!r}; it "
-                    f"has {', '.join(dataset.channels[channel]) or 'none'}")
+    return from_table(pq.read_table(_file(dataset, channel, process), read_dictionary=WORDS))
+
+
+def count(dataset: Dataset, channel: str, process: str) -> int:
+    """The number of events that `read` reads."""
+    return int(pq.read_metadata(_file(dataset, channel, process)).num_rows)
+
+
+def chunks(dataset: Dataset, channel: str, process: str, events: int) -> Iterator[Events]:
+    """What `read` reads, in order, some events at a time so that memory is bounded."""
+    with pq.ParquetFile(_file(dataset, channel, process), read_dictionary=WORDS) as file:
+        for batch in file.iter_batches(events):
+            yield from_table(pa.Table.from_batches([batch]))
 
 
 def processes(dataset: Dataset, channel: str) -> list[str]:
@@ -240,6 +244,20 @@ def _folder(name: str, root: Path | None) -> Path:
 def _names(root: Path | None) -> list[str]:
     found = (index.parent.name for index in data_root(root).glob(f"*/{INDEX}"))
     return sorted({SAMPLE.name, *(name for name in found if not name.startswith("."))})
+
+
+def _file(dataset: Dataset, channel: str, process: str) -> Path:
+    if channel not in dataset.channels:
+        raise DataError(f"dataset {dataset.name!r}: no channel {channel!r}; it has "
+                        f"{', '.join(dataset.channels)}")
+    file = dataset.path / parquet_name(channel, process)
+    if file.is_file():
+        return file
+    if process == BACKGROUND:
+        raise DataError(f"dataset {dataset.name!r}: channel {channel} has no background; import a "
+                        f"folder that holds chan{channel}/background_chan{channel}_*.csv")
+    raise DataError(f"dataset {dataset.name!r}: channel {channel} has no signal {process!r}; it "
+                    f"has {', '.join(dataset.channels[channel]) or 'none'}")
 
 
 def _check_size(file: Path, size: int, name: str) -> None:
