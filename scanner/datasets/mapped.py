@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,18 @@ def make_once(folder: Path, build: Callable[[Path], None]) -> bool:
             unfinished.replace(folder)
             _make_room(folder)
     except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)
         return False
     finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
         os.close(lock)
     return True
 
 
 def _used(folder: Path) -> bool:
-    try:
+    """Whether the folder is there; if so, it counts as used now."""
+    with suppress(OSError):  # of a folder that can only be read
         os.utime(folder)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
+    return folder.is_dir()
 
 
 def _make_room(newest: Path) -> None:
