@@ -16,13 +16,14 @@ from scanner.channel import ChannelData, load_channel_of
 from scanner.combinations import rank_averages
 from scanner.errors import DataError, ResultError
 from scanner.latents import latent_vectors
+from scanner.members import State
 from scanner.metrics import measure
 from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Inputs
 from scanner.study import Study
-from scanner.train import FitResult, State, fit
+from scanner.train import FitResult, fit
 from scanner.trial import Trial
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}

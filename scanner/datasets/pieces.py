@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from scanner.datasets.parse import HEADER, OBJECT
 
 PIECE_BYTES = 8 << 20
-BLOCK_BYTES = 2 << 20  # what is parsed at once stays in a core's caches
+BLOCK_BYTES = 1 << 20  # what is parsed at once stays in a core's caches
 
 
 class Fault(NamedTuple):

@@ -11,10 +11,11 @@ from unittest.mock import patch
 import torch
 
 from scanner import models
+from scanner.members import initial_model
 from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS
 from scanner.representations import Inputs, Shape, shape_of
 from scanner.run import score_inputs
-from scanner.train import fit, initial_model
+from scanner.train import fit
 from scanner.trial import Training, Trial, Variant, variant
 
 from . import plain
@@ -90,6 +91,11 @@ def made_inputs(shape, events, device):
     objects = torch.randn(events, shape.slots, shape.features, generator=random)
     extra, hlf = (torch.randn(events, n, generator=random) for n in (shape.extra, shape.hlf))
     return Inputs(*(t.to(device) for t in (objects * mask[..., None], mask, extra, hlf)))
+
+
+def parameters_of(point):
+    """Parameters of one member."""
+    return sum(p.numel() for p in initial_model(point.trial()).parameters())
 
 
 class Chunks:
