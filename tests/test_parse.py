@@ -48,8 +48,6 @@ def number(token, gev=False, magnitude=False):
     value = float(token)
     if math.isinf(value) or (magnitude and value < 0):
         raise ValueError(token)
-    if value == 0 and re.search("[1-9]", re.split("[eE]", token)[0]):
-        raise ValueError(f"{token} underflows")
     return struct.unpack("<f", struct.pack("<f", value / 1000 if gev else value))[0]
 
 
