@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 from scanner.datasets import list_datasets
 from scanner.datasets.darkmachines import import_folder
 from scanner.estimate import estimate
+from scanner.generate import generate
 from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
@@ -19,6 +20,7 @@ from scanner.status import status
 
 __all__ = [
     "estimate",
+    "generate",
     "import_folder",
     "inspect",
     "launch",
