@@ -30,7 +30,8 @@ ROWS = (
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
 ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"},
-           "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"}}
+           "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"},
+           "pooch": {"datasets"}, "requests": {"datasets"}}
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder
 WRITERS = {"store", "report", "inspection", "datasets", "lock", "launch"}
