@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,16 @@ from scanner.errors import ScannerError
 from scanner.launch import Outcome, Progress
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+NO_RATES = "time: no rates of this machine yet; --pilot measures them in 20 s"
 GRID = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 DATA_ROOT = click.option(
     "--data", "data_root", type=FOLDER, envvar="SCANNER_DATA",
     help="Folder of imported datasets (SCANNER_DATA, else ./data).",
+)  # fmt: skip
+CPUS = click.option(
+    "--cpus", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
+    help="Processes that read.",
 )  # fmt: skip
 
 
@@ -48,7 +53,8 @@ def cli() -> None:
 @click.option("--results", type=FOLDER, help="Result folder (results/<name>).")
 @DATA_ROOT
 @click.option("--dataset", help="Use this dataset in place of the grid's.")
-@click.option("--dry-run", is_flag=True, help="Check, count and stop.")
+@click.option("--dry-run", is_flag=True, help="Check, count, estimate and stop.")
+@click.option("--pilot", is_flag=True, help="Measure rates for 20 s, estimate and stop.")
 @click.option("--address", help="Address of a running Ray cluster; a local one otherwise.")
 @click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the local Ray (all).")
 @click.option("--retry", multiple=True, metavar="CLASS", help="Run failures of a class again.")
@@ -59,16 +65,19 @@ def launch(
     data_root: Path | None,
     dataset: str | None,
     dry_run: bool,
+    pilot: bool,
     address: str | None,
     cpus: int | None,
     retry: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
     """Run every trial of GRID that is not done yet."""
-    if dry_run:
+    if dry_run or pilot:
         from scanner.plan import plan, summary
 
         click.echo(summary(plan(scanner.load_grid(grid, data_root, dataset))))
+        found = scanner.estimate(grid, data_root=data_root, dataset=dataset, cpus=cpus, pilot=pilot)
+        click.echo(found.text if found else NO_RATES)
         return
     with _progress() as progress:
         outcome = scanner.launch(
@@ -103,6 +112,25 @@ def report(
     click.echo(made.text)
 
 
+@cli.command("score")
+@click.argument("file", type=GRID)
+@click.option("--trial", required=True, metavar="ID", help="Trial, or the beginning of its id.")
+@click.option("--results", type=FOLDER, help="Result folder (the newest in results/).")
+@click.option("--score", "scores", multiple=True, help="Score, or a+b (all the scan has).")
+@click.option(
+    "--above", type=float, default=1e-2, show_default=True, metavar="EPS_B",
+    help="List events above the cut that this share of the background passes.",
+)  # fmt: skip
+@click.option("--out", type=FOLDER, help="Folder of the files (reports/<scan>-<id>-<file>).")
+def score_events(
+    file: Path, trial: str, results: Path | None, scores: tuple[str, ...], above: float,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Score the events of FILE (the challenge's text, or Parquet) with a trained trial."""
+    made = scanner.score_events(file, trial, results, above, scores, out)
+    click.echo(made.text)
+
+
 @cli.group()
 def data() -> None:
     """Look at datasets, or bring one in."""
@@ -121,10 +149,42 @@ def list_(data_root: Path | None) -> None:
 @click.option("--name", default="darkmachines", show_default=True, help="Name of the dataset.")
 @DATA_ROOT
 @click.option("--skip-bad", default=0, show_default=True, help="Bad lines to tolerate per file.")
-def import_(source: Path, name: str, data_root: Path | None, skip_bad: int) -> None:
-    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3."""
-    made = scanner.import_folder(source, name, data_root, skip_bad=skip_bad, progress=_plain)
+@CPUS
+def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus: int) -> None:
+    """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3.
+
+    The files that an interrupted import has finished are taken over by the same command.
+    """
+    with _bytes_bar() as progress:
+        made = scanner.import_folder(
+            source, name, data_root, skip_bad=skip_bad, cpus=cpus, progress=progress
+        )
     click.echo(made.text)
+
+
+@data.command()
+@click.argument("name")
+@DATA_ROOT
+@click.option("--server", default="https://zenodo.org", show_default=True, help="Or a mirror.")
+@CPUS
+def fetch(name: str, data_root: Path | None, server: str, cpus: int) -> None:
+    """Download, check and import the published dataset NAME: darkmachines, darkmachines-secret.
+
+    After an interruption the same command goes on where it stopped.
+    """
+    with _bytes_bar() as progress:
+        made = scanner.fetch(name, data_root, server=server, cpus=cpus, progress=progress)
+    click.echo(made.text)
+
+
+@data.command()
+@click.argument("source", type=FOLDER)
+@click.option("--name", required=True, help="Name of the dataset.")
+@DATA_ROOT
+def add(source: Path, name: str, data_root: Path | None) -> None:
+    """Add your own events: SOURCE holds chan<channel>/background.parquet and signals beside it."""
+    made = scanner.add_dataset(source, name, data_root)
+    click.echo(f"{made.name:20s} {made.text}  {made.path}")
 
 
 @data.command()
@@ -155,6 +215,30 @@ def _progress() -> Iterator[Progress]:
         task = bar.add_task("starting Ray")
         yield lambda done, planned, text: bar.update(
             task, completed=done, total=planned, description=text
+        )
+
+
+@contextmanager
+def _bytes_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar over bytes with their rate on a terminal, a plain line per tenth otherwise."""
+    if not sys.stderr.isatty():
+        said = set[tuple[int, str]]()
+
+        def say(done: int, total: int, text: str) -> None:
+            if (now := (10 * done // total if total else 0, text)) not in said:
+                said.add(now)
+                _plain(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {text}")
+
+        yield say
+        return
+    from rich import progress as rich
+
+    text = rich.TextColumn("{task.description}")
+    columns = rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn()
+    with rich.Progress(text, rich.BarColumn(), *columns) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total or None, description=text
         )
 
 

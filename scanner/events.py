@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 OBJECT_COLUMNS = {"kind": pa.int8(), "energy": pa.float32(), "pt": pa.float32(),
                   "eta": pa.float32(), "phi": pa.float32()}
 _COLUMN_NAMES = {"energy": "object_e"} | {k: f"object_{k}" for k in ("kind", "pt", "eta", "phi")}
+Words = tuple[pa.DictionaryArray, pa.DictionaryArray]  # process and event ID
 _WORD = pa.dictionary(pa.int32(), pa.string())
 
 EVENT_SCHEMA = pa.schema(
@@ -87,13 +88,13 @@ def sort_objects(events: Events) -> Events:
     return replace(events, **{name: getattr(events, name)[order] for name in OBJECT_COLUMNS})
 
 
-def to_table(events: Events) -> pa.Table:
-    """The events as an Arrow table with `EVENT_SCHEMA`."""
+def to_table(events: Events, words: Words | None = None) -> pa.Table:
+    """The events as an Arrow table with `EVENT_SCHEMA`; `words` where they are at hand."""
     offsets = pa.array(events.offsets, pa.int32())
     lists = [pa.ListArray.from_arrays(offsets, pa.array(getattr(events, name), kind))
              for name, kind in OBJECT_COLUMNS.items()]
-    words = [pa.array(column, pa.string()).dictionary_encode()
-             for column in (events.process, events.event_id)]
+    words = words or tuple(pa.array(column, pa.string()).dictionary_encode()
+                           for column in (events.process, events.event_id))
     numbers = [pa.array(column) for column in (events.weight, events.met, events.met_phi)]
     return pa.Table.from_arrays([*words, *numbers, *lists], schema=EVENT_SCHEMA)
 

@@ -1,6 +1,6 @@
 """What a report says beside its rankings: coverage, controls, and rows that deserve doubt.
 
-`results` is the tidy table of `store.metrics` with one more column, `name`: what a ranking ranks.
+`results` is what `collected.metrics` returned, with one more column, `name`: what is ranked.
 `table` is in challenge format. Nothing here drops or repairs a row.
 """
 
@@ -23,7 +23,7 @@ def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
     done = results[results["auc"].notna()]
     combined = done.groupby(["name", *PAIR])[list(MEASURES)].median().reset_index()
     names = {"name": "Model", "channel": "Chan", "signal": "Signal"}
-    return combined.rename(columns=MEASURES | names)[COLUMNS]
+    return combined.astype(dict.fromkeys(names, "str")).rename(columns=MEASURES | names)[COLUMNS]
 
 
 def seed_table(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -41,6 +41,7 @@ def seed_table(table: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     if results.empty:
         return pd.DataFrame()
     done = results[(results["stage"] == "trained") & results["auc"].notna()]
+    done = done.astype({"name": "str"})
     runs = done.rename(columns=MEASURES).groupby(["name", "seed"])
     pairs = table.groupby("Model").size()
     whole = runs.size() == pairs.reindex(runs.size().index.get_level_values("name")).to_numpy()
@@ -61,10 +62,10 @@ def coverage(cells: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
         cells: Columns trial, name, channel, seed, score; one row per planned cell.
         results: Rows of trained networks.
     """
-    found = results.groupby(["trial", "score"])["status"].agg(
-        lambda words: "done" if (words == "done").all() else "diverged"
-    )
-    out = cells.join(found, on=["trial", "score"])
+    keys = ["trial", "score"]
+    whole = (results["status"] == "done").groupby([results[key] for key in keys]).all()
+    found = whole.map({True: "done", False: "diverged"}).reset_index()
+    out = cells.merge(found.astype(dict.fromkeys([*keys, "status"], "str")), "left", on=keys)
     return out.assign(status=out["status"].fillna("missing"))
 
 
@@ -87,6 +88,7 @@ def control_rows(results: pd.DataFrame) -> pd.DataFrame:
     untrained network by `untrained` and the name of its model.
     """
     rows = results[results["stage"] != "trained"]
+    rows = rows.astype(dict.fromkeys(["name", "score", "representation"], "str"))
     single = rows["stage"] == "control"
     several = rows.loc[single, "representation"].nunique() > 1
     names = rows["score"] + (" (" + rows["representation"] + ")" if several else "")

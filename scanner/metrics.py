@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import floor, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from scanner.errors import ResultError
@@ -45,10 +45,25 @@ def signal_efficiency(background: Scores, signal: Scores, eps_b: float) -> float
     Raises:
         ResultError: A score is NaN, there is no event, or `eps_b` is not in [0, 1].
     """
-    if not 0 <= eps_b <= 1:
-        raise ResultError(f"eps_B = {eps_b}: expected a fraction from 0 to 1")
     ordered = np.sort(_checked("background", background))
-    return _efficiency(ordered, np.sort(_checked("signal", signal)), eps_b)
+    return _efficiency(ordered, np.sort(_checked("signal", signal)), _fraction(eps_b))
+
+
+def threshold(background: Scores, eps_b: float) -> float:
+    """The cut of `signal_efficiency`: the smallest t whose `score > t` passes at most `eps_b`.
+
+    It is a background score, or -inf where every event may pass.
+
+    Args:
+        background: Scores of the background events, shape (n,).
+        eps_b: Background efficiency that is allowed, from 0 to 1.
+
+    Raises:
+        ResultError: A score is NaN, there is no event, or `eps_b` is not in [0, 1].
+    """
+    ordered = np.sort(_checked("background", background))
+    allowed = _allowed(ordered.size, _fraction(eps_b))
+    return float("-inf") if allowed >= ordered.size else float(ordered[-1 - allowed])
 
 
 def measure(background: Scores, signal: Scores) -> dict[str, float | int]:
@@ -63,28 +78,41 @@ def measure(background: Scores, signal: Scores) -> dict[str, float | int]:
     return row | {"n_background": low.size, "n_signal": high.size}
 
 
-def interval(passed: int, total: int, level: float = 0.6827) -> tuple[float, float]:
-    """Clopper-Pearson interval of an efficiency: the true one is inside at least `level` often.
+def interval(
+    passed: ArrayLike, total: ArrayLike, level: float = 0.6827
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Clopper-Pearson intervals of efficiencies: the true one is inside at least `level` often.
 
     Args:
-        passed: Events that pass the cut.
+        passed: Events that pass the cut, any shape.
         total: All events, at least 1.
         level: Confidence level, between 0 and 1.
+
+    Returns:
+        Lower and upper limits; 0 where nothing passes, 1 where everything does.
 
     Raises:
         ResultError: `passed` is not in [0, total], or `total` is 0.
     """
-    if not 0 <= passed <= total or total == 0:
-        raise ResultError(f"{passed} of {total} events: expected 0 <= passed <= total, total >= 1")
+    k, n = np.broadcast_arrays(np.asarray(passed), np.asarray(total))
+    if (bad := (k < 0) | (k > n) | (n == 0)).any():
+        text = f"{k[bad].flat[0]} of {n[bad].flat[0]} events"
+        raise ResultError(f"{text}: expected 0 <= passed <= total, total >= 1")
     tail = (1 - level) / 2
-    low = betaincinv(passed, total - passed + 1, tail) if passed else 0.0
-    high = betaincinv(passed + 1, total - passed, 1 - tail) if passed < total else 1.0
-    return float(low), float(high)
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
+    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    return low, high
 
 
 def significance_improvement(eps_s: float, eps_b: float) -> float:
     """eps_S / sqrt(eps_B): factor on S / sqrt(B) from a cut (arXiv:2105.14027)."""
     return eps_s / sqrt(eps_b)
+
+
+def _fraction(eps_b: float) -> float:
+    if not 0 <= eps_b <= 1:
+        raise ResultError(f"eps_B = {eps_b}: expected a fraction from 0 to 1")
+    return eps_b
 
 
 def _checked(name: str, scores: Scores) -> Scores:
@@ -104,10 +132,16 @@ def _auc(background: Scores, signal: Scores) -> float:
 
 def _efficiency(background: Scores, signal: Scores, eps_b: float) -> float:
     n = background.size
-    allowed = floor(eps_b * n) + 1
-    while allowed / n > eps_b:  # the largest count whose quotient, as a float, stays within eps_b
-        allowed -= 1
+    allowed = _allowed(n, eps_b)
     if allowed >= n:
         return 1.0
     cut = background[n - 1 - allowed]
     return (signal.size - int(np.searchsorted(signal, cut, "right"))) / signal.size
+
+
+def _allowed(events: int, eps_b: float) -> int:
+    """The largest count whose share of the events, as a float, stays within `eps_b`."""
+    allowed = floor(eps_b * events) + 1
+    while allowed / events > eps_b:
+        allowed -= 1
+    return allowed

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from scanner import store
+from scanner.collected import metrics, stacked_rows
 from scanner.errors import ResultError
 from scanner.findings import combine_seeds, coverage
 from scanner.plan import plan
@@ -34,7 +36,7 @@ class Pool:
 
     Attributes:
         table: The ranked models, challenge format, in stacking order.
-        results: Rows of `store.metrics` with the column `name`; empty without result folders.
+        results: Rows of `collected.metrics` with the column `name`; empty without result folders.
         cells: Every planned cell with its `status`; empty without result folders.
         left_out: Models that are not ranked: columns model, lacks.
         channels: Channels that may occur.
@@ -89,7 +91,7 @@ def read_pool(sources: Iterable[Path]) -> Pool:
 def _with_scans(
     scans: list[_Scan], renamed: list[str], stacked: pd.DataFrame, channels: tuple[str, ...]
 ) -> Pool:
-    results = pd.concat([scan.results for scan in scans], ignore_index=True)
+    results = stacked_rows([scan.results for scan in scans])
     cells = pd.concat([scan.cells for scan in scans], ignore_index=True)
     shared, cut = _on_pairs_of(results, stacked)
     parts = [combine_seeds(_trained(scan.results)) for scan in scans]
@@ -140,13 +142,20 @@ def _read_scan(path: Path, label: str) -> _Scan:
          for score in scores],
         columns=CELL,
     )  # fmt: skip
-    rows = store.metrics(path)
-    rows = rows.assign(scan=label, name=rows["model"] + "-" + rows["score"])
-    known = pd.MultiIndex.from_frame(cells[["trial", "score"]])
-    wanted = pd.MultiIndex.from_frame(rows[["trial", "score"]]).isin(known)
-    rows = rows[wanted | (rows["stage"] == "control").to_numpy()].reset_index(drop=True)
+    rows = metrics(path, planned)
+    rows = rows.assign(scan=pd.Categorical([label]).repeat(len(rows)), name=_named(rows))
     searches = search_table(store.read_studies(path, planned.studies))
     return _Scan(label, rows, coverage(cells, _trained(rows)), grid.absent, searches)
+
+
+def _named(rows: pd.DataFrame) -> pd.Categorical:
+    """`<model>-<score>` of every row; each is put together once."""
+    model, score = rows["model"].cat, rows["score"].cat
+    names = [f"{m}-{s}" for m in model.categories for s in score.categories]
+    codes = model.codes.to_numpy(np.int64) * len(score.categories) + score.codes.to_numpy()
+    used, codes = np.unique(codes, return_inverse=True)
+    words = pd.Series([names[code] for code in used], dtype="str").astype("category").cat
+    return pd.Categorical.from_codes(words.codes.to_numpy()[codes], words.categories)
 
 
 def _without_collisions(
@@ -159,8 +168,10 @@ def _without_collisions(
         return scans, []
 
     def renamed(frame: pd.DataFrame, label: str) -> pd.DataFrame:
-        name = frame["name"]
-        return frame.assign(name=name.where(~name.isin(twice), name + f"@{label}"))
+        words = pd.Index(frame["name"].astype("category").cat.categories)
+        changed = {name: f"{name}@{label}" for name in words.intersection(sorted(twice))}
+        name = frame["name"].astype("category").cat.rename_categories(changed)
+        return frame.assign(name=name if frame["name"].dtype == "category" else name.astype("str"))
 
     out = [replace(scan, results=renamed(scan.results, scan.label),
                    cells=renamed(scan.cells, scan.label)) for scan in scans]  # fmt: skip

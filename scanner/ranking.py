@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +45,7 @@ class Ranking:
         of_places: Whether `value` reads places inside the pairs (0 = best) instead of scores.
         best: `largest` or `smallest` value first.
         value: (models, pairs) -> (models,).
+        counts: Whether the value grows with the number of pairs.
     """
 
     title: str
@@ -53,19 +53,28 @@ class Ranking:
     of_places: bool
     best: str
     value: Callable[[Matrix], Matrix]
+    counts: bool = False
+
+
+def median(scores: Matrix) -> Matrix:
+    """`np.median` of every row, a few times faster: sorting short rows beats selecting."""
+    ordered, middle = np.sort(scores, axis=1), scores.shape[1] // 2
+    if scores.shape[1] % 2:
+        return ordered[:, middle]
+    return (ordered[:, middle - 1] + ordered[:, middle]) / 2
 
 
 RANKINGS = {
     "top1": Ranking("Top scorer", "pairs where no model scores higher", True, "largest",
-                    lambda places: (places < 1).sum(axis=1)),
+                    lambda places: (places < 1).sum(axis=1), True),
     "top5": Ranking("Top-5 scorer", "pairs where fewer than five models score higher", True,
-                    "largest", lambda places: (places < 5).sum(axis=1)),
+                    "largest", lambda places: (places < 5).sum(axis=1), True),
     "average_rank": Ranking("Average rank", "mean place over the pairs, from 0", True, "smallest",
                             lambda places: places.mean(axis=1)),
     "mean": Ranking("Highest mean", "mean score over the pairs", False, "largest",
                     lambda scores: scores.mean(axis=1)),
     "median": Ranking("Highest median", "median score over the pairs", False, "largest",
-                      lambda scores: np.median(scores, axis=1)),
+                      median),
     "min": Ranking("Highest minimum", "lowest score of all pairs", False, "largest",
                    lambda scores: scores.min(axis=1)),
 }  # fmt: skip
@@ -197,20 +206,41 @@ def total_improvement(table: pd.DataFrame) -> pd.DataFrame:
 def _ranked(rows: pd.DataFrame, convention: str, channel: str, merit: str) -> pd.DataFrame:
     scores = rows.pivot(index="Model", columns=["Chan", "Signal"], values=merit).sort_index(axis=1)
     places = _published_places(rows, merit) if convention == "published" else _shared_places(scores)
-    lines: list[tuple[Any, ...]] = []
+    parts = []
     for name, method in RANKINGS.items():
         matrix = places if method.of_places else scores
         value = np.round(method.value(matrix.to_numpy(dtype=np.float64)).astype(float), DECIMALS)
         place = rankdata(value if method.best == "smallest" else -value, method="min").astype(int)
-        found = zip(place.tolist(), matrix.index, value.tolist(), strict=True)
-        lines += [(convention, channel, merit, name, *line) for line in sorted(found)]
-    columns = ["convention", "channel", "merit", "method", "place", "model", "value"]
-    return pd.DataFrame(lines, columns=columns)
+        models = matrix.index.to_numpy(dtype=object)
+        order = np.lexsort((models, place))
+        parts.append(pd.DataFrame({
+            "convention": convention, "channel": channel, "merit": merit, "method": name,
+            "place": place[order], "model": models[order], "value": value[order],
+        }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def places(scores: Matrix) -> NDArray[np.int32]:
+    """Number of models with a higher score in the same pair; equal scores share the best place.
+
+    Args:
+        scores: (pairs, models), rounded to the decimals that count.
+    """
+    order = np.argsort(scores, axis=1)
+    ordered = np.take_along_axis(scores, order, axis=1)
+    models = scores.shape[1]
+    last = np.full(scores.shape, models - 1, dtype=np.int32)  # of the run of equal scores
+    ends = ordered[:, 1:] != ordered[:, :-1]
+    last[:, :-1] = np.where(ends, np.arange(models - 1, dtype=np.int32), models - 1)
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+    out = np.empty_like(last)
+    np.put_along_axis(out, order, models - 1 - last, axis=1)
+    return out
 
 
 def _shared_places(scores: pd.DataFrame) -> pd.DataFrame:
-    """Place of every model in every pair: the number of models with a higher score."""
-    higher = rankdata(-scores.to_numpy().round(DECIMALS), method="min", axis=0) - 1
+    """Place of every model in every pair."""
+    higher = places(scores.to_numpy().T.round(DECIMALS)).T
     return pd.DataFrame(higher, index=scores.index)
 
 

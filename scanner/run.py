@@ -98,7 +98,7 @@ def train_pack(
     _write_controls(pack[0], data, results, made)
     trained = fit(pack, data.train, data.validation, on_epoch)
     for result in trained:
-        _write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+        write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
     return trained
 
 
@@ -200,9 +200,10 @@ def _write_controls(
     store.write_metrics(path, _rows(scores, {"status": "done"}, "control"), metadata)
 
 
-def _write_trial(
+def write_trial(
     result: FitResult, data: ChannelData, results: Path, metadata: Mapping[str, str]
 ) -> None:
+    """Score and measure a trained trial and write its files, the table of metrics last."""
     trial = result.trial
     scores = {
         process: {

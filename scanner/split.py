@@ -21,12 +21,18 @@ def split_indices(events: int, split: Split, channel: str) -> tuple[np.ndarray, 
     Raises:
         DataError: If a part would be empty.
     """
+    _, validation, test = split_sizes(events, split, channel)
+    order = np.random.default_rng(split.seed).permutation(events)
+    cuts = np.split(order, [test, test + validation])
+    return np.sort(cuts[2]), np.sort(cuts[1]), np.sort(cuts[0])
+
+
+def split_sizes(events: int, split: Split, channel: str) -> tuple[int, int, int]:
+    """Numbers of the training, validation and test events of `split_indices`, its errors too."""
     wanted = PUBLISHED.get(channel, 0) if split.test == PUBLISHED_TEST else split.test
     test = round(wanted * events) if wanted < 1 else int(wanted)
     validation = round(split.validation * (events - test))
     if min(test, validation, events - test - validation) < 1:
         text = f"channel {channel}: {events} background events cannot give {test} for the test and"
         raise DataError(f"{text} {validation} for validation; change `split` in the grid")
-    order = np.random.default_rng(split.seed).permutation(events)
-    cuts = np.split(order, [test, test + validation])
-    return np.sort(cuts[2]), np.sort(cuts[1]), np.sort(cuts[0])
+    return events - test - validation, validation, test

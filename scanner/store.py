@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from scanner.errors import ResultError
 from scanner.grid import Grid, parse
-from scanner.plan import Plan, plan
+from scanner.plan import Plan
 from scanner.study import Record, Study, record
-from scanner.trial import Trial, from_json
+from scanner.trial import Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,6 +140,11 @@ def read_scan(results: Path) -> Scan:
 def write_metrics(path: Path, rows: Sequence[Row], metadata: Metadata) -> None:
     """Write a table of metrics with its trial and provenance: the last file of a trial."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=METRICS)
+    write_rows(path, table, metadata)
+
+
+def write_rows(path: Path, table: pa.Table, metadata: Metadata) -> None:
+    """Write a table with metadata that `read_table` accepts."""
     write_table(path, _with(table, metadata))
 
 
@@ -169,12 +174,12 @@ def write_scores(path: Path, columns: Mapping[str, np.ndarray], metadata: Metada
         columns: `process` (text), `event` (row in its file), then one float32 column per score.
         metadata: Trial and provenance.
     """
-    write_table(path, _with(pa.table(dict(columns)), metadata))
+    write_rows(path, pa.table(dict(columns)), metadata)
 
 
 def read_scores(path: Path) -> pd.DataFrame:
     """Per-event scores of one trial or control."""
-    return pd.DataFrame(_read(path).to_pandas())
+    return pd.DataFrame(read_table(path).to_pandas())
 
 
 def done(results: Path) -> set[str]:
@@ -215,63 +220,17 @@ def standing(results: Path, planned: Plan) -> tuple[Trial, ...]:
     return tuple(found.best.trial for found in records) or planned.trials
 
 
-def metrics(results: Path) -> pd.DataFrame:
-    """The tidy results table of a scan: a row per (trial or control, score, stage, signal).
-
-    Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows. Of
-    a search only the best training is in it.
-    """
-    scan = read_scan(results)
-    planned = plan(scan.grid())
-    parts = [
-        _labelled(results, trial, model, planned.name, scores)
-        for trial, model, scores in zip(
-            standing(results, planned), planned.models, planned.scores, strict=True)
-        if (results / "trials" / f"{trial.id}.parquet").exists()
-    ]
-    parts += [_labelled_control(path, planned.name) for path in _controls(results, planned.trials)]
-    if not parts:
-        raise ResultError(f"{results}: no trial is done; run `scanner launch {scan.grid_path}`")
-    return pd.concat(parts, ignore_index=True)
-
-
-def _labelled(
-    results: Path, trial: Trial, model: str, scan: str, scores: Collection[str]
-) -> pd.DataFrame:
-    table = _read(results / "trials" / f"{trial.id}.parquet")
-    frame = _label(table, trial, scan, model, trial.id)
-    return frame[frame["score"].isin(scores)]
-
-
-def _labelled_control(path: Path, scan: str) -> pd.DataFrame:
-    table = _read(path)
-    trial = from_json(table.schema.metadata[b"trial"].decode())
-    frame = _label(table, trial, scan, "control", path.stem)
-    return frame.assign(architecture="", flow="", hlf=False, beta=np.nan, seed=0)
-
-
-def _controls(results: Path, trials: Iterable[Trial]) -> list[Path]:
-    names = sorted({control_name(trial) for trial in trials})
-    return [p for name in names if (p := results / "controls" / f"{name}.parquet").exists()]
-
-
 def control_name(trial: Trial) -> str:
     """File stem of the controls that belong to a trial: its channel and representation."""
     return f"{trial.channel}-{trial.representation.label}"
 
 
-def _label(table: pa.Table, trial: Trial, scan: str, model: str, name: str) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
-    provenance = json.loads(table.schema.metadata[b"provenance"])
-    return frame.assign(
-        trial=name, scan=scan, dataset=trial.dataset, channel=trial.channel,
-        representation=trial.representation.label, architecture=trial.architecture.label,
-        hlf=trial.hlf, beta=trial.beta, flow=trial.flow.label, seed=trial.seed, model=model,
-        commit=provenance["commit"], host=provenance["host"],
-    )  # fmt: skip
+def read_table(path: Path) -> pa.Table:
+    """A Parquet file with its metadata, if this version wrote it.
 
-
-def _read(path: Path) -> pa.Table:
+    Raises:
+        ResultError: The file cannot be read, or has another schema.
+    """
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:

@@ -1,6 +1,6 @@
 """Does training teach anything? Trained networks beside themselves untrained, and beside controls.
 
-`results` is the tidy table of `store.metrics` with one more column, `name`: what a ranking ranks.
+`results` is what `collected.metrics` returned, with one more column, `name`: what is ranked.
 Seeds are combined by the median first. A network counts untrained only where it counts trained, so
 that both columns are of the same networks.
 """
@@ -67,6 +67,7 @@ def teaching_sentences(table: pd.DataFrame) -> list[str]:
 def _paired(results: pd.DataFrame) -> pd.DataFrame:
     """A row per model and pair: AUC trained, untrained and of every control."""
     keys = ["architecture", "score", "name", "representation", *PAIR]
+    results = results.astype(dict.fromkeys(keys, "str"))
     networks = results[results["stage"] != "control"]
     wide = networks.pivot_table("auc", [*keys, "seed"], "stage", "median").dropna()
     controls = results[results["stage"] == "control"].pivot_table(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
+from scipy.stats import norm
 
 from scanner import store
 from scanner.grid import parse
@@ -69,3 +71,30 @@ def write_results(folder, name="demo", channels=("1", "3"), seeds=(0, 1), missin
         if k not in missing:
             store.write_metrics(folder / "trials" / f"{trial.id}.parquet", rows, metadata)
     return folder, trials
+
+
+def replica_rows(models, seeds, signals, channels=("3",), signal_sd=1.0, seed_sd=0.1,
+                 single_sd=0.1, shift=0):  # fmt: skip
+    """Tidy rows of trained networks whose AUC is 0.5 in the median over all possible signals.
+
+    On the scale of a normal quantile an AUC is the sum of three normal terms: of the signal, of
+    the seed in its channel, and of both.
+    """
+    random = np.random.default_rng(shift)
+    names = [f"m{k:04}" for k in range(models)]
+    rows = []
+    for channel in channels:
+        shape = (models, seeds, signals)
+        total = signal_sd * random.normal(size=(models, 1, signals))
+        total = total + seed_sd * random.normal(size=(models, seeds, 1))
+        total = total + single_sd * random.normal(size=shape)
+        model, seed, signal = (index.ravel() for index in np.indices(shape))
+        rows.append(pd.DataFrame({
+            "name": np.array(names)[model], "channel": channel, "seed": seed, "scan": "demo",
+            "signal": np.array([f"s{k:02}" for k in range(signals)])[signal],
+            "auc": norm.cdf(total).ravel(), "stage": "trained", "status": "done",
+            "n_signal": 1000, "n_background": 50_000,
+        }))  # fmt: skip
+    out = pd.concat(rows, ignore_index=True)
+    cuts = {f"eps_s_1e-{k}": out["auc"] / 4**k for k in (2, 3, 4)}
+    return out.assign(model=out["name"], **cuts)

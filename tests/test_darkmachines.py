@@ -1,8 +1,15 @@
 """The Dark Machines text format: reading, checking, importing and writing it."""
 
+import errno
 import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanner.datasets import parse, read
+from scanner.datasets import darkmachines, parse, pieces, read
 from scanner.datasets.darkmachines import discover, import_folder, write_text
+from scanner.datasets.files import processes
 from scanner.datasets.published import COUNTS, outside_selection
 from scanner.errors import DataError
 from scanner.events import KINDS, Events, ht, multiplicity
@@ -197,9 +205,9 @@ def test_a_gzip_stream_that_ends_early_names_its_last_line(tmp_path):
 
 
 def test_a_file_without_line_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(parse, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
     path = place(tmp_path, "x_chan3.csv", b"\0" * 2000)
-    with pytest.raises(DataError, match=r"x_chan3.csv:1: no line end in 1000 bytes; this is not"):
+    with pytest.raises(DataError, match=r"x_chan3.csv:1: no line end in 2000 bytes; this is not"):
         import_folder(path, "d", tmp_path / "root")
 
 
@@ -249,17 +257,28 @@ def test_a_failed_import_leaves_the_old_dataset(tmp_path):
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["d"]
 
 
+def test_an_interrupted_import_of_other_files_leaves_nothing_in_the_next_one(tmp_path):
+    source = place(tmp_path / "a", "chan3/x_chan3.csv", GOOD).parent.parent
+    for file in ("background.parquet", "background.json", "other.parquet", "other.json"):
+        place(tmp_path / "root/.d.import", f"chan3/{file}", b"{}")
+    made = import_folder(source, "d", tmp_path / "root").dataset
+    assert sorted(path.name for path in made.path.rglob("*.*")) == ["dataset.json", "x.parquet"]
+    assert processes(made, "3") == ["x"]
+
+
 def test_tree_with_all_channels(tmp_path):
     for channel in COUNTS:
         place(tmp_path, f"chan{channel}/background_chan{channel}_7.79.csv", GOOD * 2)
         place(tmp_path, f"chan{channel}/stlp_st1000_chan{channel}.csv.gz", GOOD)
     place(tmp_path, "chan1/notes.csv", b"")
     calls = []
-    report = import_folder(tmp_path, "d", tmp_path / "root", progress=calls.append)
+    report = import_folder(tmp_path, "d", tmp_path / "root",
+                           progress=lambda *call: calls.append(call))
     assert report.dataset.channels == dict.fromkeys(COUNTS, ("stlp_st1000",))
     assert report.notes == (f"{tmp_path / 'chan1/notes.csv'}: ignored, its name says no channel",)
-    assert calls[0] == f"reading {report.files[0].source} (0.0 MB)"
-    assert len(calls) == len(report.files) == 8
+    total = sum(file.source.stat().st_size for file in report.files)
+    assert calls[0] == (80, total, "background_chan1_7.79.csv")
+    assert (calls[-1][0], len(calls), len(report.files)) == (total, 8, 8)
     same(read(report.dataset, "2a", "background"), parse.parse(GOOD * 2))
 
 
@@ -306,8 +325,106 @@ def test_dataset_names_that_cannot_be_used(tmp_path, name, text):
 def test_small_blocks_give_the_same_events(tmp_path, monkeypatch):
     path = place(tmp_path, "x_chan3.csv.gz", EXAMPLES * 40)
     whole = read(import_folder(path, "a", tmp_path).dataset, "3", "x")
-    monkeypatch.setattr(parse, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
     same(read(import_folder(path, "b", tmp_path).dataset, "3", "x"), whole)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A source tree of several pieces per file, a bad line in most, and one file of each kind."""
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 2000)
+    monkeypatch.setattr(pieces, "BLOCK_BYTES", 700)
+    place(tmp_path, "source/chan3/background_chan3_8.csv", EXAMPLES * 9 + b"bad\n" + EXAMPLES * 4)
+    place(tmp_path, "source/chan3/x_chan3.csv.gz", EXAMPLES * 20)
+    place(tmp_path, "source/chan3/y_chan3.csv", GOOD + b"bad\n" + GOOD)
+    return tmp_path / "source"
+
+
+def test_any_number_of_processes_and_any_pieces_give_the_same_dataset(tree, monkeypatch):
+    alone, shared = (import_folder(tree, name, tree.parent / name, skip_bad=1, cpus=cpus)
+                     for name, cpus in (("alone", 1), ("shared", 2)))
+    assert contents(alone.dataset.path) == contents(shared.dataset.path)
+    assert [file.skipped for file in shared.files] == [file.skipped for file in alone.files]
+    assert alone.files[0].skipped[0].split(": ")[0] == f"{alone.files[0].source}:46"
+    monkeypatch.undo()
+    whole = import_folder(tree, "whole", tree.parent, skip_bad=1)
+    assert [file.events for file in whole.files] == [65, 100, 2]
+    for file in whole.files:
+        same(*(read(made.dataset, "3", file.process) for made in (alone, whole)))
+    with pytest.raises(DataError) as error:
+        import_folder(tree, "shared", tree.parent / "shared", cpus=2)
+    assert str(error.value).startswith(f"{alone.files[0].source}:46: 1 fields where an event has")
+
+
+def test_the_index_holds_the_sha256_of_each_source(tree):
+    made = import_folder(tree, "d", tree.parent, skip_bad=1)
+    for entry in json.loads((made.dataset.path / "dataset.json").read_text())["files"].values():
+        source = (tree / "chan3" / entry["source"]).read_bytes()
+        assert entry["source_sha256"] == hashlib.sha256(source).hexdigest()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scanner.datasets import darkmachines, pieces
+pieces.PIECE_BYTES = 2000
+calls = []
+def progress(done, total, name):
+    calls.append(name)
+    if calls.count("x_chan3.csv.gz") == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+darkmachines.import_folder(Path(sys.argv[1]), "d", Path(sys.argv[2]), skip_bad=1, progress=progress)
+"""
+
+
+def test_after_a_kill_the_same_import_redoes_the_unfinished_files_alone(tree, monkeypatch):
+    root, read_again = tree.parent / "root", []
+    command = [sys.executable, "-c", KILLED, tree, root]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert not (root / "d").exists()
+    convert = darkmachines.parts
+    monkeypatch.setattr(darkmachines, "parts", lambda files, *rest: convert(
+        read_again.append([file.process for file in files]) or files, *rest))
+    made = import_folder(tree, "d", root, skip_bad=1)
+    assert read_again == [["x", "y"]]
+    assert made.notes == ("1 files were finished before the interruption",)
+    fresh = import_folder(tree, "d", tree.parent / "other", skip_bad=1)
+    assert [replace(file, seconds=0) for file in made.files] == [
+        replace(file, seconds=0) for file in fresh.files]
+    assert contents(made.dataset.path) == contents(fresh.dataset.path)
+    assert [path.name for path in root.iterdir()] == ["d"]
+
+
+def test_a_file_that_changed_after_a_kill_is_read_again(tree):
+    root = tree.parent / "root"
+    subprocess.run([sys.executable, "-c", KILLED, tree, root], check=False)
+    place(tree, "chan3/background_chan3_8.csv", GOOD)
+    made = import_folder(tree, "d", root, skip_bad=1)
+    assert made.notes == ()
+    assert len(read(made.dataset, "3", "background")) == 1
+
+
+def test_two_imports_of_one_name_do_not_meet(tree):
+    def again(*call):
+        with pytest.raises(DataError, match=r"\.d\.import: another import of this dataset is runn"):
+            import_folder(tree, "d", tree.parent, skip_bad=1)
+
+    assert import_folder(tree, "d", tree.parent, skip_bad=1, progress=again).dataset.name == "d"
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(tree, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(darkmachines.pq.ParquetWriter, "write_table", full)
+    with pytest.raises(DataError, match=r"No space left on device; make room, or choose another"):
+        import_folder(tree, "d", tree.parent / "root", skip_bad=1)
+    assert not any((tree.parent / "root").iterdir())
 
 
 def test_published_counts_close():

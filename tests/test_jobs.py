@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import scanner
 from scanner import store
 from scanner.cli import cli
+from scanner.collected import metrics
 from scanner.datasets import open_dataset, read
 from scanner.datasets.darkmachines import import_folder, write_text
 from scanner.grid import parse
@@ -116,7 +117,7 @@ def test_every_point_of_the_product_trains_for_an_epoch(tiny, tmp_path):
     assert store.read_scan(results).grid().channels == ("2a",)
     assert scanner.status(results).absent == ("1", "2b", "3")
     assert "left out: channel 1, 2b, 3" in describe(scanner.status(results))
-    rows = store.metrics(results)
+    rows = metrics(results)
     trained = rows[rows["stage"] == "trained"]
     assert set(trained["status"]) == {"done"}
     assert len(trained) == 2 * 4 * 2 * 2 * (1 * 3 + 2 * 8 * 6)

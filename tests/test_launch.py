@@ -15,6 +15,7 @@ import pytest
 
 import scanner
 from scanner import store
+from scanner.collected import metrics
 from scanner.errors import DataError, ResultError, ScannerError
 from scanner.launch import load_grid
 from scanner.pending import pending_jobs
@@ -114,7 +115,7 @@ def test_growing_runs_the_new_and_shrinking_hides(undisturbed, tmp_path):
         assert (outcome.ran, len(outcome.done)) == (2, 6)
         shrunk = write_grid(tmp_path, GRID.replace("seed: [0, 1]", "seed: [2]"))
         assert scanner.launch(shrunk, results, cpus=2).ran == 0
-        trained = store.metrics(results).query("stage == 'trained'")
+        trained = metrics(results).query("stage == 'trained'")
         assert set(trained["seed"]) == {2}
         assert len(store.done(results)) == 6
     finally:

@@ -15,6 +15,7 @@ from scanner.metrics import (
     measure,
     signal_efficiency,
     significance_improvement,
+    threshold,
 )
 
 coarse = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=40)
@@ -41,6 +42,17 @@ def test_efficiency_is_sklearns(background, signal, dtype, eps_b):
     b, s = np.array(background, dtype), np.array(signal, dtype)
     fpr, tpr, _ = roc_curve(*reference(b, s), drop_intermediate=False)
     assert signal_efficiency(b, s, eps_b) == pytest.approx(tpr[fpr <= eps_b].max(), abs=1e-12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(scores, scores, dtypes, st.one_of(st.floats(0, 1), st.sampled_from([*EPS_B.values(), 0.1])))
+def test_the_threshold_is_the_cut_of_the_efficiency(background, signal, dtype, eps_b):
+    b, s = np.array(background, dtype), np.array(signal, dtype)
+    cut = threshold(b, eps_b)
+    assert (s > cut).mean() == pytest.approx(signal_efficiency(b, s, eps_b), abs=1e-12)
+    assert (b > cut).mean() <= eps_b
+    looser = b[b <= cut]  # a cut at any lower background score passes more than eps_b
+    assert not looser.size or (b >= looser.max()).mean() > eps_b
 
 
 @pytest.mark.parametrize("n", [100, 1000, 3000, 5868, 10_000, 30_001])
@@ -108,12 +120,14 @@ def test_nan_and_empty_are_errors(pair):
 def test_an_impossible_background_efficiency_is_an_error():
     with pytest.raises(ScannerError, match="eps_B = 2"):
         signal_efficiency(np.ones(2), np.ones(2), 2)
+    with pytest.raises(ScannerError, match="eps_B = -1"):
+        threshold(np.ones(2), -1)
 
 
 @pytest.mark.parametrize("p", [0.001, 0.02, 0.5, 0.99])
 def test_interval_covers_at_its_level(p):
     k = np.arange(51)
-    inside = [low <= p <= high for low, high in (interval(int(i), 50) for i in k)]
+    inside = [low <= p <= high for low, high in zip(*interval(k, 50), strict=True)]
     assert binom.pmf(k[inside], 50, p).sum() >= 0.6827
 
 

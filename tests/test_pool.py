@@ -7,6 +7,7 @@ import pytest
 from fake_results import write_results
 
 from scanner import store
+from scanner.collected import metrics
 from scanner.errors import ScannerError
 from scanner.pool import read_pool
 from scanner.ranking import COLUMNS
@@ -23,9 +24,10 @@ def write_csv(path, models, pairs, value=0.5):
 def test_seeds_are_combined_by_the_median(tmp_path):
     folder, _ = write_results(tmp_path / "a", seeds=(0, 1, 2))
     pool = read_pool([folder])
-    rows = store.metrics(folder).query("stage == 'trained'")
-    name = rows["model"] + "-" + rows["score"]
-    expected = rows["auc"].groupby([name, rows["channel"], rows["signal"]]).median()
+    rows = metrics(folder).query("stage == 'trained'")
+    text = rows[["model", "score", "channel", "signal"]].astype("str")
+    name = text["model"] + "-" + text["score"]
+    expected = rows["auc"].groupby([name, text["channel"], text["signal"]]).median()
     got = pool.table.set_index(["Model", "Chan", "Signal"])["AUC"]
     pd.testing.assert_series_equal(got.sort_index(), expected.sort_index(), check_names=False)
     assert "Seeds are combined by the median, 3 per model and pair." in pool.notes

@@ -19,6 +19,7 @@ from conftest import make_trial
 
 import scanner
 from scanner import store
+from scanner.collected import metrics
 from scanner.datasets import open_dataset, read
 from scanner.datasets.darkmachines import import_folder, write_text
 from scanner.grid import parse
@@ -240,7 +241,7 @@ def test_for_the_grids_own_settings_it_is_the_loss_of_the_early_stopping(undistu
 
 def test_only_the_best_has_rows(undisturbed, records):
     best = {r.best.trial.id for r in records}
-    rows = store.metrics(undisturbed).query("stage != 'control'")
+    rows = metrics(undisturbed).query("stage != 'control'")
     assert set(rows["trial"]) == best
     assert set(rows["model"]) == {"gcn_vae-truncated-hlf-beta0.5-none@search"}
     pool = read_pool([undisturbed])

@@ -44,7 +44,7 @@ def test_a_model_is_the_median_over_the_pairs(results):
 
 
 def test_an_architecture_is_the_median_of_its_models(results):
-    other = results.assign(name=results["name"] + "2", auc=results["auc"] / 2)
+    other = results.assign(name=results["name"].astype("str") + "2", auc=results["auc"] / 2)
     both = pd.concat([results, other[other["stage"] != "control"]])
     row = teaching(both).query("model == @EVERY").iloc[0]
     name = f"{row['architecture']}-all-nohlf-beta0.5-none-{row['score']}"

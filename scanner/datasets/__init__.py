@@ -9,7 +9,8 @@ from scanner.datasets.files import (
     read,
     verify,
 )
+from scanner.datasets.one_file import read_file
 from scanner.datasets.summary import inspect
 
 __all__ = ["Channels", "Damaged", "Dataset", "inspect", "list_datasets", "open_dataset", "read",
-           "verify"]
+           "read_file", "verify"]

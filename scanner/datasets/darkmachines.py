@@ -2,112 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from scanner.datasets.convert import UNUSUAL, Part, SourceFile, SourceHash, parts
 from scanner.datasets.files import (
     BACKGROUND,
-    Dataset,
     check_name,
     open_dataset,
     parquet_name,
     parquet_options,
-    replacing,
+    sha256,
     write_index,
 )
-from scanner.datasets.parse import MEV_PER_GEV, Block, bad_lines, blocks, diagnose, parse
-from scanner.datasets.published import COUNTS, ROUNDING, outside_selection
+from scanner.datasets.folders import complete, resuming
+from scanner.datasets.import_report import FileReport, ImportReport
+from scanner.datasets.parse import MEV_PER_GEV
+from scanner.datasets.published import COUNTS
 from scanner.errors import DataError
-from scanner.events import EVENT_SCHEMA, KINDS, Events, multiplicity, to_table
+from scanner.events import EVENT_SCHEMA, KINDS, Events
 
-Progress = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
 BACKGROUND_NAME = re.compile(r"background_chan(1|2a|2b|3)(?:_.*)?\.csv(?:\.gz)?")
 SIGNAL_NAME = re.compile(r"(.+)_chan(1|2a|2b|3)\.csv(?:\.gz)?")
 UNTOUCHED = "Nothing was imported"
-UNUSUAL = ("events miss the channel's MET, HT selection",
-           "background events have a weight other than 1 (kept, and not used in training)",
-           "objects have E below pT", "azimuths lie outside (-pi, pi]")
 TEXT_GROUP = {"j": 0, "b": 0, "e-": 1, "e+": 1, "m-": 2, "m+": 2, "g": 3}  # order inside a line
 
 
-class SourceFile(NamedTuple):
-    """A text file, its channel and its process (`background` or a signal's name)."""
-
-    path: Path
-    channel: str
-    process: str
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """The import of one file.
-
-    Attributes:
-        source: The text file.
-        channel: Its channel.
-        process: `background`, or the signal's name.
-        events: Number of events.
-        objects: Number of objects of each kind.
-        bytes: Bytes of text, uncompressed.
-        seconds: Wall time.
-        skipped: Bad lines that were left out, as `file:line: reason`.
-        warnings: What is unusual about the file.
-    """
-
-    source: Path
-    channel: str
-    process: str
-    events: int
-    objects: dict[str, int]
-    bytes: int
-    seconds: float
-    skipped: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def mb_per_s(self) -> float:
-        """Text read per second, MB/s."""
-        return self.bytes / 1e6 / self.seconds
-
-    @property
-    def text(self) -> str:
-        """One line, and one more for each warning and each skipped line."""
-        counts = ", ".join(f"{kind} {count}" for kind, count in self.objects.items() if count)
-        head = (f"channel {self.channel}, {self.process}: {self.events} events ({counts}), "
-                f"{self.bytes / 1e6:.1f} MB, {self.mb_per_s:.0f} MB/s")
-        notes = [*(f"  warning: {text}" for text in self.warnings),
-                 *(f"  left out: {text}" for text in self.skipped)]
-        return "\n".join([head, *notes])
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What an import did: the dataset, one report per file, and notes on the whole."""
-
-    dataset: Dataset
-    files: tuple[FileReport, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """What to tell the user."""
-        events = sum(file.events for file in self.files)
-        notes = (f"note: {note}" for note in self.notes)
-        return "\n".join([*(file.text for file in self.files), *notes,
-                          f"dataset {self.dataset.name}: {events} events in {self.dataset.path}"])
-
-
 def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad: int = 0,
+                  cpus: int = 1, origin: Mapping[str, str | int] | None = None,
                   progress: Progress | None = None) -> ImportReport:
     """Import text files as the dataset `name`; on an error nothing is written or replaced.
+
+    After an interruption the same call takes over the files that were finished.
 
     Args:
         source: Folder with `chan1`, `chan2a`, `chan2b`, `chan3` (or the files themselves) holding
@@ -115,22 +52,32 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
         name: Name of the dataset; one of this name is replaced.
         root: Folder of the datasets, see `data_root`.
         skip_bad: Bad lines per file that are left out, and listed, instead of being an error.
-        progress: Called with a line of text before each file.
+        cpus: Processes that read, also where there is one file; the result is the same.
+        origin: Where the files were fetched from, to be kept in `dataset.json`.
+        progress: Called with the bytes done, the bytes of all files, and the file being read.
 
     Raises:
-        DataError: No file found, ambiguous names, or a malformed line, with file and line number.
+        DataError: No file found, ambiguous names, or a malformed line, with file and line number;
+            another import of this name is running; or the disk is full.
     """
     target = check_name(name, root)
     found, notes = discover(source)
-    reports = []
-    with replacing(target) as folder:
-        for item in found:
-            if progress:
-                progress(f"reading {item.path} ({item.path.stat().st_size / 1e6:.1f} MB)")
-            reports.append(_import_file(item, folder, skip_bad))
+    with resuming(target) as folder:
+        kept = {path for file in found for path in (_record(file, folder), _place(file, folder))}
+        for stale in {*folder.glob("chan*/*")} - kept:  # of an interrupted import of other files
+            stale.unlink()
+        finished = {file: report for file in found if (report := _finished(file, folder, skip_bad))}
+        if finished:
+            notes = [f"{len(finished)} files were finished before the interruption", *notes]
+        todo = [file for file in found if file not in finished]
+        reports = finished | dict(zip(todo, _import_files(
+            todo, folder, skip_bad, cpus, _counted(found, finished, progress)), strict=True))
+        for file in found:
+            _record(file, folder).unlink()
         write_index(folder, source.resolve().name, {
-            parquet_name(report.channel, report.process): _facts(report) for report in reports})
-    return ImportReport(open_dataset(name, root), tuple(reports), tuple(notes))
+            parquet_name(file.channel, file.process): _facts(reports[file]) for file in found},
+            origin)
+    return ImportReport(open_dataset(name, root), tuple(reports[f] for f in found), tuple(notes))
 
 
 def discover(source: Path) -> tuple[list[SourceFile], list[str]]:
@@ -198,59 +145,96 @@ def _named(path: Path) -> SourceFile | None:
     return SourceFile(path, channel, process)
 
 
-def _import_file(item: SourceFile, folder: Path, skip_bad: int) -> FileReport:
-    start, size, count, skipped = time.perf_counter(), 0, 0, list[str]()
+def _import_files(files: list[SourceFile], folder: Path, skip_bad: int, cpus: int,
+                  progress: Callable[[int, str], None]) -> Iterator[FileReport]:
+    with closing(parts(files, skip_bad, cpus)) as stream:
+        for file in files:
+            report = _import_file(file, stream, folder, skip_bad, progress)
+            with complete(_record(file, folder)) as temporary:
+                kept = asdict(report) | {"source": str(file.path), "skip_bad": skip_bad}
+                temporary.write_text(json.dumps(kept))
+            yield report
+
+
+def _import_file(file: SourceFile, stream: Iterator[Part], folder: Path, skip_bad: int,
+                 progress: Callable[[int, str], None]) -> FileReport:
+    """Write the parts of one file, which come next in the stream, as one Parquet file."""
+    start, size, count, lines, skipped = time.perf_counter(), 0, 0, 0, list[str]()
     objects, unusual = np.zeros(len(KINDS), int), np.zeros(len(UNUSUAL), int)
-    target = folder / parquet_name(item.channel, item.process)
-    target.parent.mkdir(exist_ok=True)
-    with pq.ParquetWriter(target, EVENT_SCHEMA, **parquet_options()) as writer:
-        for block in blocks(item.path):
-            size += len(block.text)
-            if events := _events(item.path, block, skip_bad, skipped):
-                writer.write_table(to_table(events))
-                count += len(events)
-                objects += multiplicity(events).sum(axis=0)
-                unusual += _unusual(item, events)
-    if not count:
-        raise DataError(f"{item.path}: no event in it; fetch the file again. {UNTOUCHED}")
+    source = SourceHash(file.path)
+    with (source, complete(_place(file, folder)) as target,
+          pq.ParquetWriter(target, EVENT_SCHEMA, **parquet_options()) as writer):
+        for part in stream:
+            _take_faults(file.path, part, lines, skip_bad, skipped)
+            if part.table:
+                writer.write_table(part.table)
+                count += len(part.table)
+            size, lines = size + part.text_bytes, lines + part.lines
+            objects, unusual = objects + part.objects, unusual + part.unusual
+            source.read_to(part.piece.stop)
+            progress(part.piece.stop - part.piece.start, file.path.name)
+            if part.piece.last:
+                break
+        if not count:
+            raise DataError(f"{file.path}: no event in it; fetch the file again. {UNTOUCHED}")
     return FileReport(
-        item.path, item.channel, item.process, count,
-        dict(zip(KINDS, objects.tolist(), strict=True)), size, time.perf_counter() - start,
-        tuple(skipped), _warnings(item, count, unusual))
+        file.path, file.channel, file.process, count,
+        dict(zip(KINDS, objects.tolist(), strict=True)), size, source.sha256,
+        time.perf_counter() - start, tuple(skipped), _warnings(file, count, unusual))
 
 
-def _events(path: Path, block: Block, skip_bad: int, skipped: list[str]) -> Events | None:
-    """The events of a block; bad lines are added to `skipped`, which holds `skip_bad` at most."""
-    if b"\r" in block.text:
-        line = block.first_line + block.text.count(b"\n", 0, block.text.index(b"\r"))
-        raise DataError(f"{path}:{line}: Windows line ends (CR LF), where the format has LF; "
-                        f"convert the file, for instance with dos2unix. {UNTOUCHED}")
-    try:
-        return parse(block.text)
-    except ValueError:
-        lines = block.text.splitlines(keepends=True)
-    for index in bad_lines(lines):
-        fault = f"{path}:{block.first_line + index}: {diagnose(lines[index])}"
+def _take_faults(path: Path, part: Part, lines: int, skip_bad: int, skipped: list[str]) -> None:
+    """Add the bad lines of a part to `skipped`, which holds `skip_bad` at most."""
+    for fault in part.faults:
+        text = f"{path}:{lines + fault.line + 1}: {fault.reason}"
+        if fault.fatal:
+            raise DataError(f"{text}. {UNTOUCHED}")
         if len(skipped) == skip_bad:
             before = f" ({skip_bad} bad lines before it were left out)" if skip_bad else ""
-            raise DataError(f"{fault}{before}. {UNTOUCHED}; correct the line, or leave out up to N "
+            raise DataError(f"{text}{before}. {UNTOUCHED}; correct the line, or leave out up to N "
                             "bad lines per file with --skip-bad N")
-        skipped.append(fault)
-        lines[index] = b""
-    return parse(b"".join(lines)) if any(lines) else None
+        skipped.append(text)
 
 
-def _unusual(item: SourceFile, events: Events) -> NDArray[np.int64]:
-    """Counts of what `UNUSUAL` names."""
-    weighted = (events.weight != 1.0) & (item.process == BACKGROUND)
-    return np.array([
-        outside_selection(item.channel, events).sum(), weighted.sum(),
-        (events.energy < events.pt * (1.0 - ROUNDING)).sum(),
-        (np.abs(np.append(events.phi, events.met_phi)) > np.pi + ROUNDING).sum()])
+def _place(file: SourceFile, folder: Path) -> Path:
+    return folder / parquet_name(file.channel, file.process)
 
 
-def _warnings(item: SourceFile, count: int, unusual: NDArray[np.int64]) -> tuple[str, ...]:
-    published = COUNTS[item.channel].get(item.process)
+def _record(file: SourceFile, folder: Path) -> Path:
+    """The report of a finished file: it is there while the import goes on."""
+    return _place(file, folder).with_suffix(".json")
+
+
+def _finished(file: SourceFile, folder: Path, skip_bad: int) -> FileReport | None:
+    """The report of a file that an interrupted import finished, if the file is still the same."""
+    try:
+        kept = json.loads(_record(file, folder).read_text())
+    except FileNotFoundError:
+        return None
+    made_from = kept.pop("source"), kept.pop("skip_bad")
+    if made_from != (str(file.path), skip_bad) or kept["sha256"] != sha256(file.path):
+        return None
+    return FileReport(**kept | {"source": file.path, "skipped": tuple(kept["skipped"]),
+                                "warnings": tuple(kept["warnings"])})
+
+
+def _counted(found: list[SourceFile], finished: dict[SourceFile, FileReport],
+             progress: Progress | None) -> Callable[[int, str], None]:
+    """`progress` with the bytes since its last call in place of the bytes done."""
+    sizes = {file: file.path.stat().st_size for file in found}
+    total, done = sum(sizes.values()), sum(sizes[file] for file in finished)
+
+    def count(size: int, name: str) -> None:
+        nonlocal done
+        done += size
+        if progress:
+            progress(done, total, name)
+
+    return count
+
+
+def _warnings(file: SourceFile, count: int, unusual: NDArray[np.int64]) -> tuple[str, ...]:
+    published = COUNTS[file.channel].get(file.process)
     found = [f"{number} {text}" for number, text in zip(unusual, UNUSUAL, strict=True) if number]
     if published is None:
         found.append("not one of the published signals of this channel")
@@ -261,6 +245,6 @@ def _warnings(item: SourceFile, count: int, unusual: NDArray[np.int64]) -> tuple
 
 def _facts(report: FileReport) -> dict[str, Any]:
     return {"channel": report.channel, "process": report.process, "events": report.events,
-            "objects": report.objects, "source": report.source.name,
+            "objects": report.objects, "source": report.source.name, "source_sha256": report.sha256,
             "skipped": [fault.rpartition("/")[2] for fault in report.skipped],
             "warnings": list(report.warnings)}

@@ -6,13 +6,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow.parquet as pq
 
@@ -230,23 +227,6 @@ def check_name(name: str, root: Path | None) -> Path:
         raise DataError(f"{folder}: exists and is not a dataset (no {INDEX}); choose another name "
                         "or move it away")
     return folder
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A fresh folder beside `target` that takes its place at the end, or vanishes on an error."""
-    fresh, old = (target.with_name(f".{target.name}.{uuid4().hex[:8]}") for _ in range(2))
-    fresh.mkdir(parents=True)
-    try:
-        yield fresh
-        if target.exists():
-            target.replace(old)
-        fresh.replace(target)
-    finally:
-        if old.exists() and not target.exists():
-            old.replace(target)
-        for folder in (fresh, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _opened_or_damaged(name: str, root: Path | None) -> Dataset | Damaged:

@@ -7,66 +7,29 @@ matrix of tokens with five columns, and its separators alone decide whether it i
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from scanner.errors import DataError
-from scanner.events import KIND_CODE, Events, sort_objects
+from scanner.events import KIND_CODE, Events, Words, sort_objects
 
-BLOCK_BYTES = 8 << 20
 CODES = KIND_CODE | {"mu+": KIND_CODE["m+"], "mu-": KIND_CODE["m-"], "a": KIND_CODE["g"]}
 MEV_PER_GEV = 1000.0
 HEADER = "event ID;process ID;weight;MET;METphi"
 OBJECT = "code,E,pT,eta,phi"
 COMMA, SEMICOLON, LINE_FEED = b",;\n"
+STRIDE = 1 << 17  # what is compared byte by byte stays in a core's second cache
 _CODE_WORDS = pa.array(list(CODES))
 _CODE_NUMBERS = np.array(list(CODES.values()), np.int8)
-
-
-class Block(NamedTuple):
-    """Whole lines of a file.
-
-    Attributes:
-        first_line: Number of the first line, from 1.
-        text: The lines; only the last line of a file can lack its line end.
-    """
-
-    first_line: int
-    text: bytes
-
-
-def blocks(path: Path) -> Iterator[Block]:
-    """A ``.csv`` or ``.csv.gz`` file in blocks of whole lines, in constant memory.
-
-    Raises:
-        DataError: The gzip stream is damaged or ends early, or a line is longer than a block.
-    """
-    line, pending = 1, bytearray()
-    with path.open("rb") as raw:
-        stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-        try:
-            while piece := stream.read1(BLOCK_BYTES):
-                pending += piece
-                if len(pending) >= BLOCK_BYTES:
-                    rest = _rest(pending, path, line)
-                    yield Block(line, bytes(pending))
-                    line += _line_ends(pending)
-                    pending = rest
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            line += _line_ends(pending)
-            raise DataError(f"{path}:{line}: the gzip stream is damaged or ends early ({error}); "
-                            "fetch the file again. Nothing was imported") from error
-    if pending:
-        yield Block(line, bytes(pending))
+_PAIR_LENGTH, _PAIR_NUMBER = np.full((2, 1 << 16), -1, np.int8)  # by a code's first two bytes
+for _word, _number in CODES.items():
+    if len(_word) <= 2:
+        _pair = int.from_bytes((_word + ",")[:2].encode(), "little")
+        _PAIR_LENGTH[_pair], _PAIR_NUMBER[_pair] = len(_word), _number
 
 
 def parse(text: bytes) -> Events:
@@ -77,6 +40,11 @@ def parse(text: bytes) -> Events:
     Raises:
         ValueError: A line is malformed; `bad_lines` finds which and `diagnose` says why.
     """
+    return parse_words(text)[0]
+
+
+def parse_words(text: bytes) -> tuple[Events, Words]:
+    """What `parse` returns, and the words as an event table has them."""
     if not text.isascii():
         text.decode()
     if not text.endswith(b"\n"):
@@ -89,12 +57,13 @@ def parse(text: bytes) -> Events:
     values, words = _tokens(text, stops, header)
     rows, objects = np.flatnonzero(header), values[~header, 1:].T
     weight, met, met_phi = values[header, 2:].T
-    return sort_objects(Events(
-        _words(words, rows * 5 + 1), _words(words, rows * 5), _weight(weight),
-        _magnitude(met), _single(met_phi),
+    process, event_id = encoded = _words(text, stops, 5 * rows)
+    events = sort_objects(Events(
+        _objects(process), _objects(event_id), _weight(weight), _magnitude(met), _single(met_phi),
         np.append(rows, len(header)) - np.arange(len(rows) + 1),
-        _kinds(words, np.flatnonzero(~header) * 5),
+        _kinds(text, stops, 5 * np.flatnonzero(~header), words),
         *(_magnitude(column) for column in objects[:2]), *map(_single, objects[2:])))
+    return events, encoded
 
 
 def bad_lines(lines: list[bytes], first: int = 0) -> Iterator[int]:
@@ -130,25 +99,16 @@ def diagnose(line: bytes) -> str:
     return next(filter(None, faults), "the line cannot be read as an event")
 
 
-def _line_ends(text: bytes | bytearray) -> int:
+def _line_ends(text: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == LINE_FEED))
-
-
-def _rest(pending: bytearray, path: Path, line: int) -> bytearray:
-    """What follows the last line end of `pending`, which loses it."""
-    cut = pending.rfind(b"\n") + 1
-    if not cut:
-        raise DataError(f"{path}:{line}: no line end in {len(pending)} bytes; this is not a file "
-                        f"of events ({HEADER};{OBJECT};...). Nothing was imported")
-    rest = pending[cut:]
-    del pending[cut:]
-    return rest
 
 
 def _separators(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Place of every separator (T,), and which of them end a line (N,)."""
     characters = np.frombuffer(text, np.uint8)
-    stops = np.flatnonzero((characters == COMMA) | (characters == SEMICOLON))
+    parts = [characters[start:start + STRIDE] for start in range(0, len(text), STRIDE)]
+    stops = np.concatenate([STRIDE * number + np.flatnonzero((part == COMMA) | (part == SEMICOLON))
+                            for number, part in enumerate(parts)])
     return stops, np.flatnonzero(characters[stops + 1] == LINE_FEED)
 
 
@@ -186,15 +146,47 @@ def _tokens(text: bytes, stops: NDArray[np.int64], header: NDArray[np.bool_]
     return values.reshape(-1, 5, 2)[:, :, 0], words
 
 
-def _words(words: pa.Array, tokens: NDArray[np.int64]) -> NDArray[np.object_]:
-    encoded = words.take(pa.array(2 * tokens)).dictionary_encode()
-    distinct: NDArray[np.object_] = np.array(encoded.dictionary.to_pylist(), object)
-    indices: NDArray[np.int32] = np.asarray(encoded.indices)
-    return distinct[indices]
+def _words(text: bytes, stops: NDArray[np.int64], first: NDArray[np.int64]) -> Words:
+    """Process ID and event ID of each line, from the numbers of their first separators.
+
+    A line is four words to Arrow, which reads the text in place: the event ID, a separator, the
+    process ID and the rest; the second and the last count as missing.
+    """
+    bounds = np.full(4 * len(first) + 1, len(text), np.int32)
+    bounds[0:-1:4] = stops[first - 1] + 2
+    bounds[0] = 0
+    bounds[1::4], bounds[2::4], bounds[3::4] = stops[first], stops[first] + 1, stops[first + 1]
+    wanted = pa.py_buffer(b"\x55" * (len(first) // 2 + 1))
+    encoded = pa.StringArray.from_buffers(
+        4 * len(first), pa.py_buffer(bounds), pa.py_buffer(text), wanted).dictionary_encode()
+    numbers = np.frombuffer(encoded.indices.buffers()[1], np.int32, 4 * len(first))
+    return (_dictionary(numbers[2::4], encoded.dictionary),
+            _dictionary(numbers[0::4], encoded.dictionary))
 
 
-def _kinds(words: pa.Array, tokens: NDArray[np.int64]) -> NDArray[np.int8]:
-    known = pc.index_in(words.take(pa.array(2 * tokens)), _CODE_WORDS)
+def _dictionary(numbers: NDArray[np.int32], words: pa.StringArray) -> pa.DictionaryArray:
+    """A column of words, without the words that are not in it."""
+    used = np.zeros(len(words), bool)
+    used[numbers] = True
+    renumbered = (np.cumsum(used, dtype=np.int32) - 1)[numbers]
+    return pa.DictionaryArray.from_arrays(renumbered, words.filter(pa.array(used)))
+
+
+def _objects(words: pa.DictionaryArray) -> NDArray[np.object_]:
+    distinct: NDArray[np.object_] = np.array(words.dictionary.to_pylist(), object)
+    numbers: NDArray[np.int32] = np.asarray(words.indices)
+    return distinct[numbers]
+
+
+def _kinds(text: bytes, stops: NDArray[np.int64], first: NDArray[np.int64], words: pa.Array
+           ) -> NDArray[np.int8]:
+    """Kind of each object, from the numbers of their first separators."""
+    characters, start = np.frombuffer(text, np.uint8), stops[first - 1] + 1
+    pair = characters[start] + (characters[start + 1].astype(np.uint16) << 8)
+    if (stops[first] - start == _PAIR_LENGTH[pair]).all():
+        kinds: NDArray[np.int8] = _PAIR_NUMBER[pair]
+        return kinds
+    known = pc.index_in(words.take(pa.array(2 * first)), _CODE_WORDS)
     if known.null_count:
         raise ValueError("unknown object code")
     numbers: NDArray[np.int32] = np.asarray(known)

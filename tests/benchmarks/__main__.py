@@ -16,10 +16,11 @@ from scanner.store import write_text
 
 from . import rows as tables
 from .machine import head
+from .quickstart import quickstart_rows
 from .training import points, published_shape, training_rows
 from .whole import launch_rows, report_rows
 
-PARTS = ("training", "scoring", "report", "launch", "import", "roofline")
+PARTS = ("training", "scoring", "report", "launch", "import", "quickstart", "roofline")
 PACKS = {"cpu": [1, 5, 15, 60], "cuda": [1, 15, 60, 240]}
 NOTE = {
     "training": "Events/s of training, batch 32, summed over the pack; in brackets the multiple of "
@@ -29,6 +30,7 @@ NOTE = {
     "report": "Seconds of a report.",
     "launch": "Seconds of a launch besides its packs: one CPU, packs that do nothing.",
     "import": "Reading events.",
+    "quickstart": "Where the wall time of jobs/quickstart.yaml goes; that of workers is summed.",
     "roofline": "What the device could do.",
 }  # fmt: skip
 
@@ -74,6 +76,7 @@ def _measured(options):
     """The rows of each part, as they come; the training tables are also told line by line."""
     only = set(options.only)
     asked = only & set(PARTS) or ({"training", "scoring"} if only else set(PARTS))
+    asked -= {"quickstart"} - only  # minutes: only by its name
     if asked & {"training", "scoring"}:
         packs = options.packs if "training" in asked else []
         with published_shape():
@@ -89,6 +92,8 @@ def _measured(options):
         yield report_rows()
     if "launch" in asked:
         yield launch_rows()
+    if "quickstart" in asked:
+        yield quickstart_rows()
 
 
 def _sections(found):

@@ -12,6 +12,7 @@ import numpy as np
 
 import scanner
 from scanner import store
+from scanner.collected import metrics
 from scanner.grid import parse
 from scanner.plan import plan
 
@@ -54,7 +55,7 @@ def report_rows():
         folder = Path(scratch) / "benchmark"
         trials = _write_trials(folder)
         started = time.perf_counter()
-        store.metrics(folder)
+        metrics(folder)
         read_s = time.perf_counter() - started
         scanner.report([folder], Path(scratch) / "report")
         made_s = time.perf_counter() - started - read_s

@@ -1,0 +1,209 @@
+"""The tidy results table of a scan, read from a file per trial, or from a compacted copy of them.
+
+The files of the trials are the truth. `compact.parquet` is a copy of what was read last, with every
+file's size and time: only files that are new or changed since are read. It may be deleted at any
+time, and a folder that cannot be written is read without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scanner import store
+from scanner.errors import ResultError
+from scanner.plan import Plan, plan
+from scanner.trial import Trial, from_json
+
+COPY = "compact.parquet"
+WORTH_COPYING = 200  # files; fewer are read about as fast as a copy
+SCHEMA = store.METRICS.append(pa.field("trial", pa.string()))
+TEXT = ("scan", "dataset", "channel", "representation", "architecture", "flow", "model", "commit",
+        "host")  # fmt: skip
+Labels = dict[str, str | float | int]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A trial's file: its size and time, and who wrote it."""
+
+    size: int
+    time_ns: int
+    commit: str = ""
+    host: str = ""
+
+    def same(self, other: _File | None) -> bool:
+        return other is not None and (self.size, self.time_ns) == (other.size, other.time_ns)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of several trials in `SCHEMA`, and their files."""
+
+    table: pa.Table
+    files: Mapping[str, _File]
+
+
+def metrics(results: Path, planned: Plan | None = None) -> pd.DataFrame:
+    """The tidy results table of a scan: a row per (trial or control, score, stage, signal).
+
+    Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows. Of
+    a search only the best training is in it. Text is categorical, with its values in order, since
+    a label is repeated in every row of its trial.
+
+    Args:
+        results: A result folder.
+        planned: The plan of its grid, where it is at hand.
+
+    Raises:
+        ResultError: A file cannot be read, or no trial is done.
+    """
+    scan = store.read_scan(results)
+    planned = plan(scan.grid()) if planned is None else planned
+    standing = store.standing(results, planned)
+    rows = _rows(results, [trial.id for trial in standing])
+    cells = zip(standing, planned.models, planned.scores, strict=True)
+    done = [(trial, model, scores) for trial, model, scores in cells if trial.id in rows.files]
+    controls = {path.stem: store.read_table(path) for path in _controls(results, planned.trials)}
+    labels = {trial.id: _labels(trial, planned.name, rows.files[trial.id]) | {"model": model}
+              for trial, model, _ in done}  # fmt: skip
+    labels |= {name: _control_labels(table, planned.name) for name, table in controls.items()}
+    if not labels:
+        raise ResultError(f"{results}: no trial is done; run `scanner launch {scan.grid_path}`")
+    whole = pa.concat_tables([rows.table, *(_named(*item) for item in controls.items())])
+    frame = _labelled(whole, labels)
+    every = {name: set(frame["score"].cat.categories) for name in controls}
+    wanted = every | {trial.id: set(scores) for trial, _, scores in done}
+    return frame[_is_wanted(frame, wanted)].reset_index(drop=True)
+
+
+def stacked_rows(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of several scans; text stays categorical."""
+    kinds = {}
+    for name in frames[0].columns[frames[0].dtypes == "category"]:
+        words = sorted({word for frame in frames for word in frame[name].cat.categories})
+        kinds[name] = pd.CategoricalDtype(pd.Index(words, dtype="str"))
+    return pd.concat([frame.astype(kinds) for frame in frames], ignore_index=True)
+
+
+def _rows(results: Path, trials: Iterable[str]) -> _Rows:
+    """The rows of these trials, as many of them as are done."""
+    there = _stamps(results / "trials", trials)
+    copy = _read_copy(results / COPY)
+    kept = {name: copy.files[name] for name, file in there.items()
+            if file.same(copy.files.get(name))}  # fmt: skip
+    fresh = _read_files(results / "trials", {n: f for n, f in there.items() if n not in kept})
+    old = copy.table
+    if len(kept) < len(copy.files):
+        old = old.filter(pc.is_in(old["trial"], pa.array(list(kept), pa.string())))
+    rows = _Rows(pa.concat_tables([old, fresh.table]), {**kept, **fresh.files})
+    if len(fresh.files) >= WORTH_COPYING:
+        with suppress(ResultError):  # a folder of somebody else is read all the same
+            _write_copy(results / COPY, rows)
+    return rows
+
+
+def _stamps(folder: Path, trials: Iterable[str]) -> dict[str, _File]:
+    """Size and time of the files of these trials, in the given order."""
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        stats = {entry.name: entry.stat() for entry in entries if entry.name.endswith(".parquet")}
+    names = ((name, f"{name}.parquet") for name in trials)
+    return {name: _File(stats[file].st_size, stats[file].st_mtime_ns)
+            for name, file in names if file in stats}  # fmt: skip
+
+
+def _read_files(folder: Path, files: Mapping[str, _File]) -> _Rows:
+    """The rows of these files, read side by side."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        tables = list(pool.map(lambda name: store.read_table(folder / f"{name}.parquet"), files))
+    known = {}
+    for (name, file), table in zip(files.items(), tables, strict=True):
+        made = json.loads(table.schema.metadata[b"provenance"])
+        known[name] = _File(file.size, file.time_ns, made["commit"], made["host"])
+    named = [_named(*item) for item in zip(files, tables, strict=True)]
+    return _Rows(pa.concat_tables([SCHEMA.empty_table(), *named]), known)
+
+
+def _named(name: str, table: pa.Table) -> pa.Table:
+    column = pa.repeat(pa.scalar(name), table.num_rows)
+    return table.replace_schema_metadata(None).append_column(SCHEMA.field("trial"), column)
+
+
+def _read_copy(path: Path) -> _Rows:
+    """What was read last; nothing where there is no copy that can be read."""
+    try:
+        table = store.read_table(path)
+        files = json.loads(table.schema.metadata[b"files"])
+        return _Rows(table.replace_schema_metadata(None).cast(SCHEMA),
+                     {name: _File(**file) for name, file in files.items()})  # fmt: skip
+    except (ResultError, ValueError, KeyError, TypeError):  # absent, damaged, of another version
+        return _Rows(SCHEMA.empty_table(), {})
+
+
+def _write_copy(path: Path, rows: _Rows) -> None:
+    files = {name: asdict(file) for name, file in rows.files.items()}
+    store.write_rows(path, rows.table.combine_chunks(), {"files": json.dumps(files)})
+
+
+def _controls(results: Path, trials: Iterable[Trial]) -> list[Path]:
+    names = sorted({store.control_name(trial) for trial in trials})
+    return [p for name in names if (p := results / "controls" / f"{name}.parquet").exists()]
+
+
+def _labels(trial: Trial, scan: str, file: _File) -> Labels:
+    return {
+        "scan": scan, "dataset": trial.dataset, "channel": trial.channel,
+        "representation": trial.representation.label, "architecture": trial.architecture.label,
+        "hlf": trial.hlf, "beta": trial.beta, "flow": trial.flow.label, "seed": trial.seed,
+        "model": "", "commit": file.commit, "host": file.host,
+    }  # fmt: skip
+
+
+def _control_labels(table: pa.Table, scan: str) -> Labels:
+    trial = from_json(table.schema.metadata[b"trial"].decode())
+    made = json.loads(table.schema.metadata[b"provenance"])
+    common = _labels(trial, scan, _File(0, 0, made["commit"], made["host"]))
+    return {**common, "model": "control", "architecture": "", "flow": "", "hlf": False,
+            "beta": np.nan, "seed": 0}  # fmt: skip
+
+
+def _labelled(table: pa.Table, labels: Mapping[str, Labels]) -> pd.DataFrame:
+    """The rows in the order of the labels, with them."""
+    frame: pd.DataFrame = table.to_pandas(strings_to_categorical=True, self_destruct=True)
+    place = {name: k for k, name in enumerate(labels)}
+    codes = np.array([place[name] for name in frame["trial"].cat.categories])[
+        frame["trial"].cat.codes]  # fmt: skip
+    if (np.diff(codes) < 0).any():
+        order = np.argsort(codes, kind="stable")
+        frame, codes = frame.iloc[order].reset_index(drop=True), codes[order]
+    for name in frame.columns[frame.dtypes == "category"]:
+        frame[name] = frame[name].cat.reorder_categories(sorted(frame[name].cat.categories))
+    for name in next(iter(labels.values())):
+        values = np.array([row[name] for row in labels.values()])
+        frame[name] = _spread(values.tolist(), codes) if name in TEXT else values[codes]
+    return frame
+
+
+def _spread(words: Sequence[str], codes: np.ndarray) -> pd.Series:
+    """The word of every code, as categorical text in order."""
+    found = pd.Series(words, dtype="str").astype("category")
+    return found.take(codes).reset_index(drop=True)
+
+
+def _is_wanted(frame: pd.DataFrame, wanted: Mapping[str, set[str]]) -> np.ndarray:
+    trials, scores = frame["trial"].cat, frame["score"].cat
+    known = np.array([[score in wanted[trial] for score in scores.categories]
+                      for trial in trials.categories])  # fmt: skip
+    return known[trials.codes.to_numpy(), scores.codes.to_numpy()]

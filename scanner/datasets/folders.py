@@ -1,0 +1,81 @@
+"""Files and folders that are complete when they have their name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from scanner.errors import DataError
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`: synced and renamed at the end, removed on an error."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def resuming(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place at the end.
+
+    It vanishes on a `DataError`, and stays for the next call after an interruption.
+
+    Raises:
+        DataError: Another living process holds it, or the disk refuses.
+    """
+    folder, old = (target.with_name(f".{target.name}.{word}") for word in ("import", "old"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
+                        "--data or SCANNER_DATA. Nothing was imported") from error
+    with _held(folder):
+        for unfinished in folder.glob("chan*/.*"):
+            unfinished.unlink()
+        if old.exists() and not target.exists():  # killed between the two renames below
+            old.replace(target)
+        try:
+            yield folder
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                target.replace(old)
+            folder.replace(target)
+        except DataError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise DataError(f"{error.filename or folder}: {error.strerror or error}; make room, or "
+                            "choose another folder of datasets, with --data or SCANNER_DATA. "
+                            "Nothing was imported") from error
+        finally:
+            if old.exists() and not target.exists():
+                old.replace(target)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder; a dead process does not hold it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DataError(f"{folder}: another import of this dataset is running; wait for it, or "
+                        "choose another --name") from None
+    finally:
+        os.close(handle)
