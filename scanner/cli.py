@@ -104,11 +104,13 @@ def status(target: Path) -> None:
     help="Ranking convention that tables and figures show.",
 )  # fmt: skip
 @click.option("--against", multiple=True, type=GRID, help="Challenge CSV file to rank beside.")
+@click.option("--style", default="", metavar="NAME", help="Figures in a style of mplhep, as CMS.")
 def report(
-    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...]
-) -> None:
+    sources: tuple[Path, ...], out: Path | None, convention: str, against: tuple[Path, ...],
+    style: str,
+) -> None:  # fmt: skip
     """Rank the models of SOURCES (result folders, challenge CSV files; the newest scan)."""
-    made = scanner.report([*sources, *against], out, convention=convention)
+    made = scanner.report([*sources, *against], out, convention=convention, style=style)
     click.echo(made.text)
 
 

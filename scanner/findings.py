@@ -16,6 +16,7 @@ from scanner.ranking import COLUMNS, MERITS, RANKINGS
 FEW_EVENTS = 10
 MEASURES = {"auc": "AUC"} | {f"eps_s_{word}": word for word in EPS_B}
 PAIR = ["channel", "signal"]
+CELL_AXES = ["representation", "architecture", "hlf", "beta", "flow", "score", "seed"]
 
 
 def combine_seeds(results: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +68,36 @@ def coverage(cells: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     found = whole.map({True: "done", False: "diverged"}).reset_index()
     out = cells.merge(found.astype(dict.fromkeys([*keys, "status"], "str")), "left", on=keys)
     return out.assign(status=out["status"].fillna("missing"))
+
+
+def coverage_matrix(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells done of cells planned for every value of every axis, by channel.
+
+    Args:
+        cells: What `coverage` returned, with the columns of `CELL_AXES`.
+
+    Returns:
+        Columns axis, value, one per channel and all; each cell is "n of N", or empty where nothing
+        is planned.
+    """
+    done = cells["status"] == "done"
+    parts = []
+    for axis in CELL_AXES:
+        keys = [cells[axis].astype(str), cells["channel"]]
+        there, full = (flags.groupby(keys, sort=False).sum().unstack()
+                       for flags in (done, done | ~done))  # fmt: skip
+        both = there.assign(all=there.sum(axis=1)), full.assign(all=full.sum(axis=1))
+        words = pd.DataFrame({name: [_n_of(*pair) for pair in zip(both[0][name], both[1][name],
+                                                                strict=True)]
+                              for name in both[0]})  # fmt: skip
+        words.insert(0, "axis", axis)
+        words.insert(1, "value", list(there.index))
+        parts.append(words)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _n_of(there: float, full: float) -> str:
+    return f"{int(there)} of {int(full)}" if full > 0 else ""
 
 
 def small_backgrounds(results: pd.DataFrame) -> pd.DataFrame:

@@ -38,6 +38,7 @@ TITLES = {
     "files": "Files",
 }
 FOLDED = ("cuts", "files")
+PARTS = {"events": "Events", "figures": "Figures", "tables": "Tables"}  # of the page
 
 
 @dataclass(frozen=True)
@@ -136,17 +137,20 @@ def _files(found: Inspection) -> dict[str, bytes]:
     tables = {f"{name}.csv": to_csv(table).encode()
               for name, table in _tables(found.summary).items() if len(table)}  # fmt: skip
     histograms = {"histograms.csv": to_csv(pd.concat(binned)).encode()}
-    html = page(f"Dataset {found.dataset.name}", _notes(found), _sections(found, [*drawn]), images)
+    html = page(f"Dataset {found.dataset.name}", _notes(found), _sections(found, [*drawn]), images,
+                PARTS)  # fmt: skip
     return {"index.html": html.encode()} | tables | histograms | images
 
 
 def _sections(found: Inspection, figures: list[str]) -> list[Section]:
-    tables = [Section(TITLES[name], (), _short(table), folded=name in FOLDED)
+    tables = [Section(TITLES[name], (), _short(table), folded=name in FOLDED,
+                      file=f"{name}.csv")
               for name, table in _tables(found.summary).items() if len(table)]  # fmt: skip
     text = ("Grey: the background, stacked by generated process. Lines: signals. Each is divided "
             "by its number of events. The last bin of an energy holds all events above it.",)
     titles = {name: name.replace("_", " ").capitalize() for name in figures}
-    return [*(Section(titles[name], text, figure=name) for name in figures), *tables]
+    drawn = [Section(titles[name], text, figure=name, group="figures") for name in figures]
+    return [*drawn, *tables]
 
 
 def _drawings(channel: str, columns: Mapping[tuple[str, str], Columns]

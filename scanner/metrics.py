@@ -6,6 +6,7 @@ float32 scores that are equal stay tied. Infinite scores are ordinary values; Na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, sqrt
 
 import numpy as np
@@ -76,6 +77,16 @@ def measure(background: Scores, signal: Scores) -> dict[str, float | int]:
     row: dict[str, float | int] = {"auc": _auc(low, high)}
     row |= {f"eps_s_{word}": _efficiency(low, high, eps_b) for word, eps_b in EPS_B.items()}
     return row | {"n_background": low.size, "n_signal": high.size}
+
+
+def roc(background: Scores, signal: Scores, eps_b: Sequence[float]) -> NDArray[np.float64]:
+    """`signal_efficiency` at every one of `eps_b`, from one sort.
+
+    Raises:
+        ResultError: A score is NaN, or there is no event.
+    """
+    low, high = np.sort(_checked("background", background)), np.sort(_checked("signal", signal))
+    return np.array([_efficiency(low, high, value) for value in eps_b])
 
 
 def interval(

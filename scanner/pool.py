@@ -26,7 +26,8 @@ from scanner.ranking import (
 )
 from scanner.study import MARK, search_table
 
-CELL = ["trial", "model", "name", "channel", "seed", "score"]
+CELL = ["trial", "model", "name", "channel", "seed", "score", "representation", "architecture",
+        "hlf", "beta", "flow"]
 NAMED = 5
 
 
@@ -136,7 +137,9 @@ def _read_scan(path: Path, label: str) -> _Scan:
     grid = store.read_scan(path).grid()
     planned = plan(grid)
     cells = pd.DataFrame(
-        [(trial.id, model, f"{model}-{score}", trial.channel, trial.seed, score)
+        [(trial.id, model, f"{model}-{score}", trial.channel, trial.seed, score,
+          trial.representation.label, trial.architecture.label, trial.hlf, trial.beta,
+          trial.flow.label)
          for trial, model, scores in zip(
              store.standing(path, planned), planned.models, planned.scores, strict=True)
          for score in scores],

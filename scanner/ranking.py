@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from scanner.errors import ResultError
-from scanner.metrics import EPS_B, significance_improvement
+from scanner.metrics import EPS_B
 
 KEYS = ["Signal", "Model", "Chan"]
 MERITS = ("AUC", *EPS_B)
@@ -105,7 +105,7 @@ def rank(
     if convention not in CONVENTIONS:
         raise ResultError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
     pool, _ = drop_incomplete(check(table, channels))
-    _refuse_gaps(pool)
+    refuse_gaps(pool)
     parts = []
     for channel in ["All", *sorted(set(pool["Chan"]))]:
         rows = pool if channel == "All" else pool[pool["Chan"] == channel]
@@ -187,22 +187,6 @@ def gaps(table: pd.DataFrame) -> dict[str, list[str]]:
     return missing
 
 
-def total_improvement(table: pd.DataFrame) -> pd.DataFrame:
-    """Total improvement of every complete model: model, min, median, max; best median first.
-
-    Per signal it is the largest eps_S / sqrt(eps_B) of its channels and the three eps_B; then the
-    minimum, median and maximum over the signals (arXiv:2105.14027). Equal medians go by name.
-    """
-    pool, _ = drop_incomplete(check(table, set(table["Chan"])))
-    _refuse_gaps(pool)
-    best = pd.concat([significance_improvement(1, e) * pool[word] for word, e in EPS_B.items()],
-                     axis=1).max(axis=1)  # fmt: skip
-    per_signal = best.groupby([pool["Model"], pool["Signal"]]).max().unstack()
-    out = per_signal.agg(["min", "median", "max"], axis=1).round(DECIMALS)
-    out = out.rename_axis("model").reset_index()
-    return out.sort_values(["median", "model"], ascending=[False, True], ignore_index=True)
-
-
 def _ranked(rows: pd.DataFrame, convention: str, channel: str, merit: str) -> pd.DataFrame:
     scores = rows.pivot(index="Model", columns=["Chan", "Signal"], values=merit).sort_index(axis=1)
     places = _published_places(rows, merit) if convention == "published" else _shared_places(scores)
@@ -270,7 +254,7 @@ def _refuse_missing_columns(table: pd.DataFrame, where: str) -> None:
         raise ResultError(f"{text}; found {found}")
 
 
-def _refuse_gaps(table: pd.DataFrame) -> None:
+def refuse_gaps(table: pd.DataFrame) -> None:
     if missing := gaps(table):
         lines = [f"{model} lacks {_some(pairs)}" for model, pairs in missing.items()]
         raise ResultError(f"missing rows: {_some(lines)}; add them or leave these models out")

@@ -5,7 +5,6 @@ The same results give the same bytes: no file holds a time, a host or a path of 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,26 +12,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from scanner.comparison import total_improvement
 from scanner.errors import ResultError
+from scanner.figures import planned
 from scanner.findings import against_controls, control_rows, seed_table
-from scanner.pages import (
-    Findings,
-    best,
-    latex,
-    markdown,
-    notes,
-    page,
-    sections,
-    seed_sections,
-    teaching_sections,
-)
+from scanner.pages import latex, long_tables, markdown, page
 from scanner.pool import Pool, read_pool
-from scanner.ranking import CONVENTIONS, RANKINGS, rank, total_improvement
+from scanner.ranking import CONVENTIONS, RANKINGS, rank
+from scanner.rendering import Drawing, rendered
+from scanner.sections import Findings, best, notes, sections, seed_sections, teaching_sections
 from scanner.store import write_atomic
 from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
 
-PNG_DPI = 150
 
 @dataclass(frozen=True)
 class Report:
@@ -69,6 +61,7 @@ def report(
     out: Path | None = None,
     convention: str = "clean",
     reports_root: Path = Path("reports"),
+    style: str = "",
 ) -> Report:
     """Rank models and write tables and figures.
 
@@ -78,10 +71,11 @@ def report(
         out: Folder of the report; `reports_root`/<name> if not given.
         convention: `clean` or `published`: what tables and figures show. `ranking.csv` has both.
         reports_root: Where reports without `out` go.
+        style: A style of mplhep for the figures, where it is installed.
 
     Raises:
         ResultError: A source cannot be read, there is nothing complete to rank, or the convention
-            is unknown.
+            or style is unknown.
     """
     if convention not in CONVENTIONS:
         raise ResultError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
@@ -90,7 +84,8 @@ def report(
     rankings = {word: rank(pool.table, word, pool.channels) for word in CONVENTIONS}
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
-    files = _files(name, pool, rankings, convention)
+    drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])
+    files = _files(name, pool, rankings, convention, drawings, style)
     for file, content in files.items():
         write_atomic(folder / file, partial(Path.write_bytes, data=content))
     return Report(
@@ -120,14 +115,15 @@ def _name(sources: list[Path]) -> str:
 
 
 def _files(
-    name: str, pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str
-) -> dict[str, bytes]:
+    name: str, pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str,
+    drawings: Sequence[Drawing], style: str,
+) -> dict[str, bytes]:  # fmt: skip
     """Content of every file of the report."""
     shown = rankings[convention]
-    figures = _figures(name, pool.table, shown)
+    figures = dict(rendered(drawings, style))
     found = Findings(_controls(pool, shown), teaching(pool.results),
                      seed_table(pool.table, pool.results))  # fmt: skip
-    heading, parts = notes(pool, convention), sections(pool, shown, found, convention)
+    heading, parts = notes(pool, convention), sections(pool, shown, found, convention, drawings)
     texts = {
         "ranking.csv": to_csv(pd.concat(rankings.values())),
         "ranking.md": markdown(name, heading, parts),
@@ -145,6 +141,7 @@ def _files(
         texts["table_s1.csv"] = to_csv(found.seeds)
         texts["table_s1.md"] = markdown(name, heading, seed_sections(pool, found.seeds))
         texts["table_s1.tex"] = latex(seed_sections(pool, found.seeds))
+    texts |= long_tables(parts)
     return {file: text.encode() for file, text in texts.items()} | figures
 
 
@@ -152,20 +149,3 @@ def _controls(pool: Pool, shown: pd.DataFrame) -> pd.DataFrame:
     if pool.results.empty or (pool.results["stage"] == "trained").all():
         return pd.DataFrame()
     return against_controls(pool.table, shown, control_rows(pool.results))
-
-
-def _figures(name: str, table: pd.DataFrame, shown: pd.DataFrame) -> dict[str, bytes]:
-    """One PNG and one PDF per method, over all pairs, without a date in them."""
-    from scanner.plots import box_figure  # matplotlib is loaded only where figures are drawn
-
-    rows = shown[shown["channel"] == "All"]
-    pairs = len(table[["Chan", "Signal"]].drop_duplicates())
-    size = f"{table['Model'].nunique()} models, {pairs} pairs"
-    files = {}
-    for method, ranking in RANKINGS.items():
-        figure = box_figure(table, rows, method, f"{ranking.title}: {name}, {size}")
-        for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-            files[f"{method}.{kind}"] = buffer.getvalue()
-    return files

@@ -17,6 +17,7 @@ from scanner import store
 from scanner.combinations import rank_averages
 from scanner.datasets import open_dataset, read
 from scanner.errors import DataError, ResultError
+from scanner.latents import latent_vectors
 from scanner.metrics import measure
 from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
@@ -225,6 +226,8 @@ def write_trial(
     store.write_history(results, trial, history)
     store.write_weights(results, trial, result.best, data.scaler.state(), metadata)
     store.write_scores(results / "scores" / f"{trial.id}.parquet", _columns(data, scores), metadata)
+    store.write_scores(results / "latent" / f"{trial.id}.parquet",
+                       latent_vectors(trial, result.best, data.test, data.events), metadata)
     pairs = [rank_averages(scores, prefix) for prefix in ("", UNTRAINED)]
     ranked = {p: {**scores[p], **pairs[0][p], **pairs[1][p]} for p in scores}
     rows = _rows(ranked, shared, "trained")

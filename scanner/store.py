@@ -171,15 +171,15 @@ def write_scores(path: Path, columns: Mapping[str, np.ndarray], metadata: Metada
 
     Args:
         path: Where.
-        columns: `process` (text), `event` (row in its file), then one float32 column per score.
+        columns: `process` (text), `event` (row in its file), then a column per score or component.
         metadata: Trial and provenance.
     """
     write_rows(path, pa.table(dict(columns)), metadata)
 
 
-def read_scores(path: Path) -> pd.DataFrame:
-    """Per-event scores of one trial or control."""
-    return pd.DataFrame(read_table(path).to_pandas())
+def read_scores(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Per-event scores of one trial or control, or these columns of them."""
+    return pd.DataFrame(read_table(path, columns).to_pandas())
 
 
 def done(results: Path) -> set[str]:
@@ -225,14 +225,14 @@ def control_name(trial: Trial) -> str:
     return f"{trial.channel}-{trial.representation.label}"
 
 
-def read_table(path: Path) -> pa.Table:
-    """A Parquet file with its metadata, if this version wrote it.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file, or columns of it, with its metadata, if this version wrote it.
 
     Raises:
         ResultError: The file cannot be read, or has another schema.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
         text = f"{path}: unreadable ({error}); delete the file and launch the scan again"
         raise ResultError(text) from error

@@ -13,6 +13,7 @@ from scanner.metrics import (
     auc,
     interval,
     measure,
+    roc,
     signal_efficiency,
     significance_improvement,
     threshold,
@@ -42,6 +43,13 @@ def test_efficiency_is_sklearns(background, signal, dtype, eps_b):
     b, s = np.array(background, dtype), np.array(signal, dtype)
     fpr, tpr, _ = roc_curve(*reference(b, s), drop_intermediate=False)
     assert signal_efficiency(b, s, eps_b) == pytest.approx(tpr[fpr <= eps_b].max(), abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(scores, scores, st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_a_curve_is_the_efficiency_at_every_point(background, signal, eps_b):
+    b, s = np.array(background), np.array(signal)
+    assert roc(b, s, eps_b).tolist() == [signal_efficiency(b, s, value) for value in eps_b]
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,122 +1,151 @@
-"""Pages: every section in Markdown and HTML, rankings in LaTeX, marks where events are few."""
+"""Pages: self-contained, every link resolves, every table complete beside them."""
+
+import shutil
+import subprocess
+from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from fake_results import write_results
 
-from scanner.findings import against_controls, control_rows, seed_table
-from scanner.pages import MARK, Findings, Section, best, latex, markdown, notes, page, sections
-from scanner.pool import read_pool
-from scanner.ranking import RANKINGS, rank
-from scanner.teaching import teaching
+from scanner.pages import GROUPS, MOST_ROWS, Card, Section, latex, long_tables, markdown, page
+from scanner.plots import heat_map
+from scanner.rendering import KINDS, Drawing, rendered
 
-FIGURES = {f"{method}.png": b"\x89PNG" for method in RANKINGS}
-
-
-def build(folder, **options):
-    pool = read_pool([write_results(folder, **options)[0]])
-    shown = rank(pool.table)
-    controls = against_controls(pool.table, shown, control_rows(pool.results))
-    found = Findings(controls, teaching(pool.results), seed_table(pool.table, pool.results))
-    return pool, shown, sections(pool, shown, found, "clean")
-
-
-@pytest.fixture
-def made(tmp_path):
-    return build(tmp_path / "a", missing=(0, 1), diverged=(6,))
+WIDE = pd.DataFrame([[0.5, 0.25]], ["m"], pd.MultiIndex.from_product([["3"], ["sa", "sb"]]))
+LONG = pd.DataFrame({"n": range(MOST_ROWS + 1)})
+PARTS = [
+    Section("Coverage", ("One.",), pd.DataFrame({"a": [1]}), group="scan"),
+    Section("Beside", cards=(Card("Top <scorer>", "text", ((1, "a_b", "0.5", "tie: 1 of 2"),)),),
+            group="rankings"),
+    Section("Ranking", ("Value: x.",), pd.DataFrame({"model": ["a_b"], "v": [0.5]}), folded=True,
+            label="tab:a", group="rankings"),
+    Section("Long: & more", table=LONG, folded=True),
+    Section("Kept elsewhere", table=LONG, file="kept.csv"),
+    Section("Heat & map", ("Read it so.",), figure="heat", group="figures"),
+    Section("Many", ("1", "2", "3", "4"), group="controls"),
+]  # fmt: skip
 
 
-def test_merits_with_few_background_events_are_marked(made):
-    pool, shown, _ = made
-    for channel, marked in (("1", {"1e-3", "1e-4"}), ("3", set()), ("All", {"1e-3", "1e-4"})):
-        table = best(pool, shown, "mean", "clean", channel)
-        assert set(table.loc[table["few"] == MARK, "merit"]) == marked
-        assert set(table["few"]) <= {MARK, ""}
-    text = " ".join(notes(pool, "clean"))
-    assert "fewer than ten background events" in text
-    assert "9 in channel 1 at 1e-3, 0.9 in channel 1 at 1e-4" in text
+class Links(HTMLParser):
+    """Every id of a page, and every attribute that can name another resource, with its tag."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.targets, self.tags = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            elif name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+                self.targets.append((tag, value))
 
 
-def test_every_section_is_in_every_page(made):
-    pool, _, parts = made
-    heading = notes(pool, "clean")
-    text, html = markdown("demo", heading, parts), page("demo", heading, parts, FIGURES)
-    for part in parts:
-        assert f"## {part.title}\n" in text
-        assert part.title in html
-    for note in heading:
-        assert note in text
-    assert text.count(".png)") == len(RANKINGS) == html.count("data:image/png")
+def assert_self_contained(text, folder):
+    """Nothing is loaded, every anchor is there, every link leads to a file beside the page."""
+    found = Links(text)
+    assert len(set(found.ids)) == len(found.ids)
+    assert not {"script", "iframe", "object", "embed", "base"} & set(found.tags)
+    for tag, target in found.targets:
+        if target.startswith("#"):
+            assert target[1:] in found.ids, target
+        elif tag == "a":
+            assert (folder / target).is_file(), target
+        else:
+            assert target.startswith("data:"), (tag, target)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert len(text.encode()) < 3_000_000
 
 
-def test_what_is_missing_is_listed(made):
-    pool, _, parts = made
-    titles = [part.title for part in parts]
-    for title in ("Trials that diverged", "Trials that are missing", "Models left out",
-                  "Coverage: cells per channel", "Rows and models to doubt"):  # fmt: skip
-        assert title in titles
-    counts = next(part.table for part in parts if part.title.startswith("Coverage"))
-    assert list(counts.columns) == ["channel", "done", "diverged", "missing", "planned"]
-    assert counts["planned"].sum() == len(pool.cells)
+@pytest.fixture(scope="module")
+def files():
+    drawing = Drawing("heat", "", "", lambda: heat_map(WIDE, "AUC", (0, 1), "Heat"))
+    return dict(rendered([drawing]))
 
 
-def test_controls_are_counted_per_signal(made):
-    pool, _, parts = made
-    part = next(part for part in parts if part.title.startswith("Controls: what"))
-    pairs = len(pool.table[["Chan", "Signal"]].drop_duplicates())
-    assert any(f"of {pairs} signals" in text for text in part.text)
-    every = next(part for part in parts if part.title.startswith("Controls per"))
-    assert len(every.text) == pairs
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, files):
+    """A page with its files beside it."""
+    made = tmp_path_factory.mktemp("page")
+    text = page("demo", ["a note"], PARTS, files)
+    csvs = {name: text.encode() for name, text in long_tables(PARTS).items()}
+    beside = {"index.html": text.encode(), "kept.csv": b"", **files, **csvs}
+    for name, content in beside.items():
+        (made / name).write_bytes(content)
+    return made
 
 
-def test_training_is_judged_per_architecture_and_per_model(made):
-    pool, _, parts = made
-    whole, sentences, each = (p for p in parts if p.title.startswith("Does training teach"))
-    assert not whole.folded
-    assert sentences.folded
-    assert each.folded
-    assert len(whole.table) == len(sentences.text)
-    assert list(each.table["model"]) == sorted(pool.results.query("stage == 'trained'")["name"]
-                                               [lambda names: ~names.duplicated()])  # fmt: skip
-    assert "architectures and scores" in whole.text[1]
-    assert {"untrained", "gain", ">untrained", ">ht", ">mult"} < set(whole.table)
+def test_every_link_resolves_and_nothing_is_loaded(folder):
+    text = (folder / "index.html").read_text()
+    assert_self_contained(text, folder)
+    for kind in KINDS:
+        assert f'href="heat.{kind}"' in text
 
 
-def test_the_sample_is_never_compared_with_the_paper(tmp_path):
-    for dataset, warned in (("sample", True), ("darkmachines", False)):
-        *_, parts = build(tmp_path / dataset, dataset=dataset)
-        part = next(part for part in parts if part.title.startswith("Median over the signals"))
-        assert any("may be compared with the published" in t for t in part.text) is warned
-        assert list(part.table.columns[:4]) == ["model", "seeds", "AUC", "AUC sd"]
+def test_a_page_has_every_part_in_the_order_of_its_groups(folder):
+    text = (folder / "index.html").read_text()
+    for part in PARTS:
+        assert part.title.replace("&", "&amp;") in text
+    places = [text.index(f">{title}</h2>") for key, title in GROUPS.items() if key != "provenance"]
+    assert places == sorted(places)
+    assert ">Provenance</h2>" not in text  # nothing belongs to it
+    assert text.index("a note") < text.index(">Coverage</h3>")
 
 
-def test_a_missing_spread_is_no_zero(tmp_path):
-    *_, parts = build(tmp_path / "a", seeds=(0,))
-    part = next(part for part in parts if part.title.startswith("Median over the signals"))
-    assert part.table["AUC sd"].isna().all()
-    row = next(line for line in markdown("n", [], [part]).split("\n") if "kl" in line)
-    assert row.count("| -") + row.count(" - |") >= 4
+def test_a_long_table_is_cut_and_complete_beside_the_page(folder):
+    text = (folder / "index.html").read_text()
+    assert f"The first {MOST_ROWS} of {len(LONG)} rows" in text
+    assert f"<td class=\"number\">{MOST_ROWS}</td>" not in text
+    assert text.count("<tr") == 2 + 2 + 2 * (MOST_ROWS + 1)
+    assert (folder / "long-more.csv").read_text().split() == ["n", *map(str, LONG["n"])]
+    assert list(long_tables(PARTS)) == ["long-more.csv"]
 
 
-def test_no_section_speaks_of_a_best_model_without_a_method(made):
-    _, _, parts = made
-    for part in parts:
-        assert "best model" not in part.title.lower()
+def test_a_folded_section_can_be_opened(folder):
+    text = (folder / "index.html").read_text()
+    assert "<summary>Ranking</summary>" in text
+    assert '<h3 id="coverage">Coverage</h3>' in text
 
 
-def test_latex_has_the_rankings_alone(made):
-    _, _, parts = made
-    text = latex(parts)
-    assert text.count(r"\begin{table}") == len(RANKINGS) * 3 + 1  # and the table of seeds
-    assert text.count(r"\end{table}") == len(RANKINGS) * 3 + 1  # and the table of seeds
-    labels = [line for line in text.split("\n") if line.startswith(r"\label")]
-    assert len(set(labels)) == len(labels)
+def test_a_figure_without_svg_is_a_picture():
+    text = page("n", [], [Section("Heat", figure="heat", group="figures")], {"heat.png": b"png"})
+    assert '<img src="data:image/png;base64,cG5n" alt="Heat">' in text
+    assert "heat.svg" not in text
+
+
+def test_markdown_has_every_section_but_the_cards():
+    text = markdown("demo", ["a note"], PARTS)
+    for part in PARTS:
+        assert (f"## {part.title}\n" in text) is not bool(part.cards)
+    assert "- a note" in text
+    assert "![Heat & map](heat.png)" in text
+    assert f"|  {MOST_ROWS} |" in text  # the whole of a long table
+
+
+def test_latex_has_the_labelled_tables_alone():
+    text = latex(PARTS)
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
+    assert r"\label{tab:a}" in text
     assert "_" not in text.replace(r"\_", "")
 
 
-def test_a_folded_section_can_be_opened():
-    parts = [Section("Plain", table=pd.DataFrame({"a": [1]})), Section("Hidden", folded=True)]
-    html = page("n", ["note"], parts, {})
-    assert "<summary>Hidden</summary>" in html
-    assert '<h2 id="s1">Plain</h2>' in html
-    assert '<a href="#s1">Plain</a>' in html
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
+def test_a_browser_loads_nothing_and_would_say_so(folder, tmp_path):
+    def complaints(path):
+        done = subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+             "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking",
+             f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()],
+            capture_output=True, text=True, check=True, timeout=120)  # fmt: skip
+        assert "<svg" in done.stdout
+        return [line for line in done.stderr.split("\n") if "Content Security Policy" in line]
+
+    assert complaints(folder / "index.html") == []
+    text = (folder / "index.html").read_text()
+    loading = '<img src="https://example.invalid/a.png"><script src="b.js"></script></body>'
+    (tmp_path / "bad.html").write_text(text.replace("</body>", loading))
+    assert len(complaints(tmp_path / "bad.html")) == 2

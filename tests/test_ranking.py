@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scanner.comparison import total_improvement
 from scanner.errors import ScannerError
 from scanner.ranking import (
     COLUMNS,
@@ -23,7 +24,6 @@ from scanner.ranking import (
     rank,
     read_challenge,
     stacking_order,
-    total_improvement,
 )
 
 CHALLENGE = Path(__file__).parents[2] / "shared" / "data" / "challenge"

@@ -1,16 +1,19 @@
 """Reports: golden files, mixed sources, and nothing invented where results are missing."""
 
 import os
-import re
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from fake_results import write_results
+from test_pages import assert_self_contained
+from test_trial_figures import write_events
 
 from scanner.errors import ScannerError
+from scanner.figures import planned
 from scanner.ranking import COLUMNS, MERITS, RANKINGS, rank, read_challenge
+from scanner.rendering import KINDS
 from scanner.report import newest_scan, report
 
 MODULE = import_module("scanner.report")  # `scanner.report` itself is the function
@@ -38,14 +41,13 @@ def table(tmp_path):
 
 @pytest.fixture(autouse=True)
 def few_pixels(monkeypatch):
-    monkeypatch.setattr(MODULE, "PNG_DPI", 40)
+    monkeypatch.setattr("scanner.rendering.PNG_DPI", 40)
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Figures take most of the time of a report; only some tests need them."""
-    empty = {f"{method}.png": b"" for method in RANKINGS}
-    monkeypatch.setattr(MODULE, "_figures", lambda *_: empty)
+    monkeypatch.setattr(MODULE, "planned", lambda *_: [])
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -55,24 +57,36 @@ def test_files_are_as_recorded(table, tmp_path, name):
     assert (tmp_path / "out" / name).read_text() == (GOLDEN / f"report_{name}").read_text()
 
 
-def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path):
+def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(MODULE, "planned", lambda *known: planned(*known)[-1:])
     folder, _ = write_results(tmp_path / "results" / "demo")
     made = [report([folder, table], tmp_path / f"out{k}") for k in range(2)]
     names = {path.name for path in made[0].files}
     assert names == {
         "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv", "total_improvement.csv",
         "controls.csv", "teaching.csv", "teaching.md", "table_s1.csv", "table_s1.md",
-        "table_s1.tex", "index.html",
-        *(f"{m}.{kind}" for m in RANKINGS for kind in ("png", "pdf")),
+        "table_s1.tex", "index.html", *(f"seeds.{kind}" for kind in KINDS),
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "out0").iterdir()} == names
     for one, two in zip(*(report_.files for report_ in made), strict=True):
         assert one.read_bytes() == two.read_bytes(), one.name
-    page = (tmp_path / "out0" / "index.html").read_text()
-    assert page.count("data:image/png;base64,") == len(RANKINGS)
-    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
-    assert "http" not in page
+
+
+def test_a_whole_report_is_one_page_with_every_figure(table, tmp_path):
+    folder, trials = write_results(tmp_path / "demo", seeds=(0, 1, 2), missing=(0,), diverged=(4,))
+    for trial in trials:
+        write_events(folder, trial)
+    made = report([folder, table], tmp_path / "out")
+    page = (made.folder / "index.html").read_text()
+    assert_self_contained(page, made.folder)
     assert str(tmp_path) not in page
+    figures = {path.stem for path in made.files if path.suffix == ".svg"}
+    assert figures == {*RANKINGS, "improvement", "improvement-scatter", "heat-auc",
+                       "heat-improvement", "seeds", "roc-1", "roc-3", "latent-1", "latent-3",
+                       "training"}  # fmt: skip
+    assert page.count("<svg") == len(figures)
+    for name in figures:
+        assert {f"{name}.{kind}" for kind in KINDS} <= {path.name for path in made.files}
 
 
 @pytest.mark.usefixtures("no_figures")

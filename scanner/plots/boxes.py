@@ -1,7 +1,4 @@
-"""Box-and-whisker figures of a ranking, as in Figs. 12 to 17 of arXiv:2105.14027.
-
-Figures are made without pyplot: no window, no global state, any backend. Nothing is saved here.
-"""
+"""Box-and-whisker figures of a ranking, as in Figs. 12 to 17 of arXiv:2105.14027."""
 
 from __future__ import annotations
 
@@ -11,19 +8,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.text import Annotation
-from matplotlib.textpath import TextPath
 
+from scanner.plots.common import (
+    FAINT,
+    INK,
+    LABEL_POINTS,
+    PAPER,
+    Margins,
+    exponent_label,
+    name_inches,
+    panels,
+    shortened,
+)
 from scanner.ranking import MERITS, RANKINGS
 
 # Places 1 to 5, from dark to light: they differ in grey and for every kind of colour vision.
 PLACES = ("#14213d", "#1f5fa8", "#2a9d8f", "#f0a02c", "#ffe27a")
-OTHER_FACE, OTHER_EDGE, EDGE = "#ececec", "#9a9a9a", "#222222"
+OTHER_FACE, OTHER_EDGE = "none", FAINT  # unfilled, so that grey print does not take it for a place
 OFF_AXIS = 1e-10  # where a zero goes on a logarithmic axis: left of its edge
 EPS_S_AXIS = (1e-4, 1.0)
-LABEL_POINTS = 7.5
-ROW_INCHES, PANEL_INCHES, GAP_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.27, 1.8, 0.35, 0.4, 0.75
+ON_LIGHT, ON_DARK = "#101418", "#ffffff"  # medians: on a filled box whatever the page's theme
+ROW_INCHES, PANEL_INCHES = 0.27, 1.8
 
 
 def chosen(ranked: pd.DataFrame, method: str, count: int = 5) -> dict[str, dict[str, int]]:
@@ -65,34 +71,17 @@ def box_figure(
     """
     picks = chosen(ranked, method, count)
     models = sorted(set().union(*picks.values())) or sorted(set(table["Model"]))[:count]
-    with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans"}):
-        figure, panels = _panels(models)
-        figure.text(0.1 / figure.get_figwidth(), 1 - 0.1 / figure.get_figheight(), title,
-                    fontsize=9.5, va="top")  # fmt: skip
-        for axes, merit in zip(panels, MERITS, strict=True):
-            _panel(axes, table, merit, models, picks[merit])
-        panels[0].set_yticks(range(len(models)), models, fontsize=LABEL_POINTS)
-        panels[0].set_ylim(-0.6, len(models) - 0.4)
-        _legend(figure, count)
+    names = [shortened(model) for model in models]
+    margins = Margins(left=name_inches(names) + 0.2, top=0.4, across=0.35, right=0.35)
+    size = PANEL_INCHES, ROW_INCHES * (len(models) + 0.2)
+    figure, made = panels(len(MERITS), len(MERITS), size, title, margins)
+    for axes, merit in zip(made, MERITS, strict=True):
+        axes.set_ylim(-0.6, len(models) - 0.4)
+        axes.tick_params(axis="y", length=0, labelleft=axes is made[0])
+        _panel(axes, table, merit, models, picks[merit])
+        axes.set_yticks(range(len(models)), names, fontsize=LABEL_POINTS)
+    _legend(figure, count)
     return figure
-
-
-def _panels(models: list[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel per merit: all of one size, beside names of any length."""
-    font = FontProperties(family="DejaVu Sans", size=LABEL_POINTS)
-    longest = sorted(models, key=len)[-3:]  # letters differ in width, so not the longest alone
-    names = max(TextPath((0, 0), name, prop=font).get_extents().width for name in longest) / 72
-    left, height = names + 0.2, ROW_INCHES * (len(models) + 0.2)
-    width = left + len(MERITS) * (PANEL_INCHES + GAP_INCHES)
-    figure = Figure(figsize=(width, height + TOP_INCHES + BOTTOM_INCHES))
-    total = figure.get_figheight()
-    panels: list[Axes] = []
-    for k in range(len(MERITS)):
-        start = left + k * (PANEL_INCHES + GAP_INCHES)
-        box = (start / width, BOTTOM_INCHES / total, PANEL_INCHES / width, height / total)
-        panels.append(figure.add_axes(box, sharey=panels[0] if panels else None))
-        panels[-1].tick_params(axis="y", length=0, labelleft=k == 0)
-    return figure, panels
 
 
 def _panel(
@@ -102,7 +91,7 @@ def _panel(
     for row, model in enumerate(models):
         values = table.loc[table["Model"] == model, merit].to_numpy(dtype=float)
         place = places.get(model)
-        _box(axes, values, row, _face(place), EDGE if place else OTHER_EDGE, merit != "AUC")
+        _box(axes, values, row, _face(place), INK if place else OTHER_EDGE, merit != "AUC")
         if place:
             _note(axes, str(place), (1, row), 3, 6.5)
 
@@ -116,12 +105,8 @@ def _axis(axes: Axes, merit: str) -> None:
         axes.set_xlim(*EPS_S_AXIS)
         axes.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1])
         axes.minorticks_off()
-        exponent = merit.removeprefix("1e")
-        axes.set_xlabel(rf"$\epsilon_S$ at $\epsilon_B = 10^{{{exponent}}}$")
-    axes.grid(axis="x", color="#dddddd", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel(exponent_label(merit))
+    axes.grid(axis="x")
 
 
 def _box(
@@ -132,10 +117,10 @@ def _box(
         stats = {key: np.maximum(x, OFF_AXIS) for key, x in stats.items() if x is not None}
         if below := int((values < EPS_S_AXIS[0]).sum()):
             _note(axes, f"◂{below}", (0, row), 2, 6).set_bbox(
-                {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+                {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
             )
     line = {"color": edge, "linewidth": 0.8}
-    median = "white" if face in PLACES[:2] else edge
+    median = ON_DARK if face in PLACES[:2] else ON_LIGHT if face in PLACES else edge
     axes.bxp(
         [stats], positions=[row], orientation="horizontal", widths=0.62, patch_artist=True,
         manage_ticks=False, whiskerprops=line, capprops=line,
@@ -150,7 +135,7 @@ def _note(
     axes: Axes, text: str, at: tuple[float, float], right: float, points: float
 ) -> Annotation:
     return axes.annotate(
-        text, at, (right, 0), va="center", ha="left", fontsize=points, color="#333333", zorder=5,
+        text, at, (right, 0), va="center", ha="left", fontsize=points, zorder=5,
         xycoords=("axes fraction", "data"), textcoords="offset points",
     )  # fmt: skip
 
@@ -160,7 +145,7 @@ def _face(place: int | None) -> str:
 
 
 def _legend(figure: Figure, count: int) -> None:
-    keys = [(f"place {k + 1}", PLACES[k], EDGE) for k in range(min(count, len(PLACES)))]
+    keys = [(f"place {k + 1}", PLACES[k], INK) for k in range(min(count, len(PLACES)))]
     keys += [("chosen by another merit", OTHER_FACE, OTHER_EDGE),
              ("◂n: n values below the axis", "none", "none")]  # fmt: skip
     handles = [mpl.patches.Patch(facecolor=f, edgecolor=e, label=text) for text, f, e in keys]
