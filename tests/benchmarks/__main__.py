@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
@@ -17,7 +19,8 @@ from scanner.store import write_text
 from . import rows as tables
 from .machine import head
 from .quickstart import quickstart_rows
-from .training import points, published_shape, training_rows
+from .roofline import ceilings, roofline_row
+from .training import parameters_of, points, published_shape, training_rows
 from .whole import launch_rows, report_rows
 
 PARTS = ("training", "scoring", "report", "launch", "import", "quickstart", "roofline")
@@ -31,7 +34,8 @@ NOTE = {
     "launch": "Seconds of a launch besides its packs: one CPU, packs that do nothing.",
     "import": "Reading events.",
     "quickstart": "Where the wall time of jobs/quickstart.yaml goes; that of workers is summed.",
-    "roofline": "What the device could do.",
+    "roofline": "Operations and bytes of a training step, counted by hand, against what the device "
+                "reaches in a big product and a big copy (float32).",
 }  # fmt: skip
 
 
@@ -66,6 +70,8 @@ def _options():
     parser.add_argument("--out", type=Path, help="folder of the results (reports/benchmarks for a "
                         "whole run, else none)")
     options = parser.parse_args()
+    if options.device == "cpu" and not options.only:
+        print("roofline: skipped, it is of a GPU (--device cuda, or --only roofline)")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU here, or a torch without CUDA; nothing was measured")
     options.packs = sorted(options.packs or PACKS[options.device])
@@ -77,8 +83,14 @@ def _measured(options):
     only = set(options.only)
     asked = only & set(PARTS) or ({"training", "scoring"} if only else set(PARTS))
     asked -= {"quickstart"} - only  # minutes: only by its name
-    if asked & {"training", "scoring"}:
-        packs = options.packs if "training" in asked else []
+    if options.device == "cpu":
+        asked -= {"roofline"} - only  # the question is of a GPU's
+    limits = ceilings(options.device) if "roofline" in asked else None
+    if limits:
+        yield [tables.Row("roofline", "ceiling: product", None, limits[0] / 1e12, "Tflop/s"),
+               tables.Row("roofline", "ceiling: copy", None, limits[1] / 1e9, "GB/s")]
+    if asked & {"training", "scoring", "roofline"}:
+        packs = options.packs if asked & {"training", "roofline"} else []
         with published_shape():
             for point in points(only - set(PARTS)):
                 made = training_rows(point, packs, options.seconds, options.repeats,
@@ -88,12 +100,22 @@ def _measured(options):
                     print(f"{row.part} {row.name}{size}: {tables.shown(row.value)} {row.unit}, "
                           f"{row.ratio:.3g} x the plain loop", flush=True)
                 yield made
+                if limits:
+                    yield _rooflines(point, made, limits)
     if "report" in asked:
         yield report_rows()
     if "launch" in asked:
         yield launch_rows()
+    if "import" in asked and find_spec(".data", __package__):
+        yield list(import_module(".data", __package__).rates())
     if "quickstart" in asked:
         yield quickstart_rows()
+
+
+def _rooflines(point, rows, limits):
+    shares = (roofline_row(point, point.shape(), row, parameters_of(point), limits)
+              for row in rows if row.part == "training")  # fmt: skip
+    return [share for share in shares if share]
 
 
 def _sections(found):

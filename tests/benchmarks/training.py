@@ -92,6 +92,11 @@ def made_inputs(shape, events, device):
     return Inputs(*(t.to(device) for t in (objects * mask[..., None], mask, extra, hlf)))
 
 
+def parameters_of(point):
+    """Parameters of one member."""
+    return sum(p.numel() for p in initial_model(point.trial()).parameters())
+
+
 class Chunks:
     """A generator of steps, timed a chunk at a time; its first step is not timed.
 
