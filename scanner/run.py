@@ -18,6 +18,7 @@ from scanner.combinations import rank_averages
 from scanner.datasets import open_dataset, read
 from scanner.errors import DataError, ResultError
 from scanner.latents import latent_vectors
+from scanner.members import State
 from scanner.metrics import measure
 from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
@@ -25,7 +26,7 @@ from scanner.registry import SCORES, resolve
 from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
 from scanner.split import split_indices
 from scanner.study import Study
-from scanner.train import FitResult, State, fit
+from scanner.train import FitResult, fit
 from scanner.trial import Split, Trial, Variant
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}

@@ -19,12 +19,13 @@ from torch.func import functional_call
 
 from scanner import store
 from scanner.losses import training_loss
+from scanner.members import State, stream
 from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
 from scanner.representations import Inputs
 from scanner.run import attempt, load_channel_of, train_pack
 from scanner.study import Found, Record, Study
-from scanner.train import VALIDATION_BATCH, State, stream
+from scanner.train import VALIDATION_BATCH
 from scanner.trial import Trial
 
 if TYPE_CHECKING:
@@ -100,9 +101,10 @@ def objective(trial: Trial, state: State, validation: Inputs) -> float:
     noise = torch.randn((events, LATENT), generator=stream(trial.seed, "validation"))
     total, weights = 0.0, (trial.beta, trial.training.hlf_weight)
     beta, weight = (validation.objects.new_tensor(number) for number in weights)
+    size = VALIDATION_BATCH[beta.device.type]
     with torch.no_grad():
-        for start in range(0, events, VALIDATION_BATCH):
-            part = slice(start, start + VALIDATION_BATCH)
+        for start in range(0, events, size):
+            part = slice(start, start + size)
             batch = Inputs(*(tensor[part] for tensor in validation))
             outputs = functional_call(model, placed, (batch, noise[part].to(batch.objects)))
             losses = training_loss(

@@ -1,32 +1,32 @@
 """Train a pack: trials of one shape as one batched program, each as if it were alone.
 
-The parameters of all members are the rows of one matrix; a member has its own random streams, order
-of events, beta, HLF weight, learning rate and early stopping. Members that stop leave the matrix.
+The members' networks are one module with stacked parameters; a member has its own random streams,
+order of events, beta, HLF weight, learning rate and early stopping. Members that stop leave it.
 """
 
 from __future__ import annotations
 
-import hashlib
+import ctypes
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import lru_cache, partial
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
 from scanner.losses import kl, training_loss
-from scanner.models import LATENT, build_model
+from scanner.members import Members, State, batches, keep, optimize, start, state_of
 from scanner.representations import Inputs
 from scanner.trial import Trial
 
-State = dict[str, Tensor]
 Row = dict[str, float]
-NOISE_STEPS = 64
-VALIDATION_BATCH = 1024
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+Step = Callable[[Tensor, Tensor], None]
+VALIDATION_BATCH = {"cpu": 128, "cuda": 8192}
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+KEPT_BYTES = 1 << 30
+EAGER_STEPS = 3  # before a capture, so that libraries have allocated what they need
 
 
 @dataclass(frozen=True)
@@ -66,24 +66,6 @@ class _Progress:
         return "diverged" if self.diverged else "done"
 
 
-class _Members(NamedTuple):
-    """The members still training: row i of every tensor belongs to member `numbers[i]`.
-
-    The streams hold, per member, the generators of the event order and of the sampling noise.
-    """
-
-    numbers: list[int]
-    flat: Tensor
-    buffers: State
-    first: Tensor
-    second: Tensor
-    beta: Tensor
-    hlf_weight: Tensor
-    learning_rate: Tensor
-    validation_noise: Tensor
-    streams: list[tuple[torch.Generator, torch.Generator]]
-
-
 def fit(
     pack: Sequence[Trial],
     train: Inputs,
@@ -101,151 +83,119 @@ def fit(
     Returns:
         One result per trial, in the order of the pack. No label is ever seen.
     """
-    models = [initial_model(trial, train.objects.dtype) for trial in pack]
-    model = models[0].to(train.objects.device)
-    members = _start(pack, models, validation)
-    initial = [_state(model, members, k) for k in range(len(pack))]
+    _keep_freed_memory()
+    members = start(pack, validation)
+    initial = [state_of(members, k) for k in members.numbers]
     progress = [_Progress(best=state, initial=state) for state in initial]
-    steps = 0
+    step, total = _stepper(members, train)
     for epoch in range(1, pack[0].training.max_epochs + 1):
         started = time.perf_counter()
-        losses, steps = _train_epoch(model, pack[0], members, train, steps)
-        validation_losses = _validate(model, pack[0], members, validation)
-        rows = torch.cat([losses, validation_losses[:, None]], dim=1).tolist()
-        wall_s = time.perf_counter() - started
+        losses = _train_epoch(members, len(train.objects), step, total)
+        rows = torch.cat([losses, _validate(members, validation)[:, None]], dim=1).tolist()
+        wall_s = (time.perf_counter() - started) / len(members)
         for row, k in enumerate(members.numbers):
-            state = _state(model, members, row)
-            _account(progress[k], epoch, rows[row], state, wall_s / len(members.numbers))
-        members = _keep(members, [k for k in members.numbers if _goes_on(progress[k], pack[k])])
+            _account(progress[k], epoch, rows[row], partial(state_of, members, row), wall_s)
+        going = [k for k in members.numbers if _goes_on(progress[k], pack[k])]
         if on_epoch:
-            on_epoch(epoch, len(members.numbers))
-        if not members.numbers:
+            on_epoch(epoch, len(going))
+        if not going:
             break
+        if going != members.numbers:
+            members = keep(members, going)
+            step, total = _stepper(members, train)
     return [
         FitResult(trial, p.status(), p.best, p.initial, p.best_epoch, p.history)
         for trial, p in zip(pack, progress, strict=True)
     ]
 
 
-def stream(seed: int, purpose: str) -> torch.Generator:
-    """A member's random stream for one purpose, the same on every device and in every pack."""
-    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+@lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    """Tell the C library to reuse freed memory: a step's page faults cost a fifth of its time."""
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None)
+    if adjust:
+        adjust(TRIM_THRESHOLD, KEPT_BYTES)
+        adjust(MMAP_THRESHOLD, KEPT_BYTES)
 
 
-def initial_model(trial: Trial, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A trial's network before training, its weights drawn from the trial's own stream."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(trial.seed, "weights").initial_seed())
-        return build_model(trial).to(dtype)
+def _train_epoch(members: Members, events: int, step: Step, total: Tensor) -> Tensor:
+    """One pass over the training events; (P, 2) mean loss and KL."""
+    members.model.train()
+    total.zero_()
+    size = min(members.trials[0].training.batch_size, events)
+    for index, noise in batches(members, events, size):
+        step(index, noise)
+    return total / -(-events // size)
 
 
-def _start(pack: Sequence[Trial], models: list[nn.Module], validation: Inputs) -> _Members:
-    like = validation.objects
-    flat = torch.stack([_flatten(model) for model in models]).to(like.device)
-    named = [dict(model.named_buffers()) for model in models]
-    shape = (len(like), LATENT)
-    noise = [torch.randn(shape, generator=stream(t.seed, "validation")) for t in pack]
-    return _Members(
-        numbers=list(range(len(pack))),
-        flat=flat,
-        buffers={k: torch.stack([b[k] for b in named]).to(like.device) for k in named[0]},
-        first=torch.zeros_like(flat),
-        second=torch.zeros_like(flat),
-        beta=like.new_tensor([t.beta for t in pack]),
-        hlf_weight=like.new_tensor([t.training.hlf_weight for t in pack]),
-        learning_rate=like.new_tensor([t.training.learning_rate for t in pack]),
-        validation_noise=torch.stack(noise).to(like),
-        streams=[(stream(t.seed, "order"), stream(t.seed, "noise")) for t in pack],
-    )
+def _stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
+    """A training step, in place, and the (P, 2) sum of its losses and KL divergences.
 
-
-def _train_epoch(
-    model: nn.Module, trial: Trial, members: _Members, train: Inputs, steps: int
-) -> tuple[Tensor, int]:
-    """One pass over the training events; (members, 2) mean loss and KL, and the step count."""
-    model.train()
-    size, before = min(trial.training.batch_size, len(train.objects)), steps
-    total = torch.zeros(len(members.numbers), 2).to(train.objects)
-    for index, noise in _batches(members, len(train.objects), size, LATENT):
-        batch = Inputs(*(tensor[index.to(tensor.device)] for tensor in train))
-        flat = members.flat.detach().requires_grad_()
-        losses = _losses(model, trial, members, flat, batch, noise.to(flat), shared=False)
-        (gradient,) = torch.autograd.grad(losses[:, 0].sum(), flat)
-        _adam(members, gradient, steps := steps + 1)
-        total += losses.detach()
-    return total / (steps - before), steps
-
-
-def _batches(
-    members: _Members, events: int, size: int, latent: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each step's event numbers (members, size) and noise (members, size, latent).
-
-    The last batch is filled up from the start of the epoch's order, so that all have one size and
-    no event is left out.
+    On CUDA the step is captured as a graph after the first few: it is launched as one, with no
+    synchronisation with the host.
     """
-    order = torch.stack([torch.randperm(events, generator=g) for g, _ in members.streams])
-    order = torch.cat([order, order[:, : -events % size]], dim=1)
-    for step in range(order.shape[1] // size):
-        if step % NOISE_STEPS == 0:
-            shape = (NOISE_STEPS, size, latent)
-            noise = torch.stack([torch.randn(shape, generator=g) for _, g in members.streams])
-        yield order[:, step * size : (step + 1) * size], noise[:, step % NOISE_STEPS]
+    total = members.beta.new_zeros(len(members), 2)
+    parameters = list(members.model.parameters())
+
+    def step(index: Tensor, noise: Tensor) -> None:
+        batch = Inputs(*(tensor[index] for tensor in train))
+        losses = _losses(members, batch, noise)
+        gradients = torch.autograd.grad(losses[:, 0].sum(), parameters)
+        optimize(members, gradients)
+        total.add_(losses.detach())
+
+    return (_captured(step) if total.is_cuda else step), total
 
 
-def _losses(
-    model: nn.Module,
-    trial: Trial,
-    members: _Members,
-    flat: Tensor,
-    batch: Inputs,
-    noise: Tensor,
-    shared: bool,
-) -> Tensor:
-    """(members, 2) mean loss and KL; `shared` where all members see the same events."""
+def _captured(step: Step) -> Step:
+    """A step that is run a few times on a side stream, then captured, then replayed."""
+    graph, side, ran = torch.cuda.CUDAGraph(), torch.cuda.Stream(), 0  # type: ignore[no-untyped-call]
+    held: list[Tensor] = []
 
-    def one(
-        flat: Tensor, buffers: State, batch: Inputs, noise: Tensor, beta: Tensor, weight: Tensor
-    ) -> Tensor:
-        state = {**_unflatten(model, flat), **buffers}
-        outputs = functional_call(model, state, (batch, noise))
-        how = trial.training
-        loss = training_loss(batch, outputs, beta=beta, hlf_weight=weight, training=how)
-        return torch.stack([loss.mean(), kl(outputs.mean, outputs.log_variance).mean()])
+    def run(index: Tensor, noise: Tensor) -> None:
+        nonlocal ran, held
+        ran += 1
+        if ran <= EAGER_STEPS:
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                step(index, noise)
+            torch.cuda.current_stream().wait_stream(side)
+            return
+        if ran == EAGER_STEPS + 1:
+            held = [index.clone(), noise.clone()]
+            with torch.cuda.graph(graph):
+                step(*held)
+        for kept, new in zip(held, (index, noise), strict=True):
+            kept.copy_(new)
+        graph.replay()
 
-    lead = None if shared else 0
-    weights = members.beta, members.hlf_weight
-    together = vmap(one, in_dims=(0, 0, lead, 0, 0, 0))
-    losses: Tensor = together(flat, members.buffers, batch, noise, *weights)
-    return losses
+    return run
 
 
-def _adam(members: _Members, gradient: Tensor, steps: int) -> None:
-    """One Adam step of every member, in place (Kingma and Ba, arXiv:1412.6980)."""
-    members.first.lerp_(gradient, 1 - BETA1)
-    members.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    spread = (members.second / (1 - BETA2**steps)).sqrt_().add_(EPSILON)
-    rate = members.learning_rate[:, None] / (1 - BETA1**steps)
-    members.flat.sub_(rate * members.first / spread)
+def _losses(members: Members, batch: Inputs, noise: Tensor) -> Tensor:
+    """(P, 2) mean loss and KL of a batch (P, B, ...)."""
+    outputs = members.model(batch, noise)
+    weights = {"beta": members.beta, "hlf_weight": members.hlf_weight}
+    loss = training_loss(batch, outputs, **weights, training=members.trials[0].training)
+    return torch.stack([loss.mean(-1), kl(outputs.mean, outputs.log_variance).mean(-1)], -1)
 
 
-def _validate(model: nn.Module, trial: Trial, members: _Members, validation: Inputs) -> Tensor:
-    """Mean validation loss of every member, with noise that is the same at every epoch."""
-    model.eval()
-    total = torch.zeros_like(members.beta)
-    with torch.no_grad():
-        for start in range(0, len(validation.objects), VALIDATION_BATCH):
-            part = slice(start, start + VALIDATION_BATCH)
-            batch = Inputs(*(tensor[part] for tensor in validation))
-            noise = members.validation_noise[:, part]
-            losses = _losses(model, trial, members, members.flat, batch, noise, shared=True)
-            total += losses[:, 0] * len(batch.objects)
-    return total / len(validation.objects)
+@torch.no_grad()
+def _validate(members: Members, validation: Inputs) -> Tensor:
+    """(P,) mean validation loss, with noise that is the same at every epoch."""
+    members.model.eval()
+    total = torch.zeros_like(members.beta, dtype=torch.float64)
+    size = VALIDATION_BATCH[total.device.type]
+    for start_ in range(0, len(validation.objects), size):
+        part = slice(start_, start_ + size)
+        batch = Inputs(*(t[part].expand(len(members), *t[part].shape) for t in validation))
+        losses = _losses(members, batch, members.validation_noise[:, part])
+        total += losses[:, 0] * batch.objects.shape[1]
+    return (total / len(validation.objects)).to(members.beta)
 
 
 def _account(
-    progress: _Progress, epoch: int, row: list[float], state: State, wall_s: float
+    progress: _Progress, epoch: int, row: list[float], state: Callable[[], State], wall_s: float
 ) -> None:
     loss, kl_mean, validation_loss = row
     progress.history.append(
@@ -254,7 +204,7 @@ def _account(
     )  # fmt: skip
     progress.diverged = not all(map(math.isfinite, row))
     if validation_loss < progress.best_loss and not progress.diverged:
-        progress.best, progress.best_loss, progress.best_epoch = state, validation_loss, epoch
+        progress.best, progress.best_loss, progress.best_epoch = state(), validation_loss, epoch
         progress.waited = 0
     else:
         progress.waited += 1
@@ -262,39 +212,3 @@ def _account(
 
 def _goes_on(progress: _Progress, trial: Trial) -> bool:
     return not progress.diverged and progress.waited < trial.training.patience
-
-
-def _keep(members: _Members, numbers: list[int]) -> _Members:
-    """The members without those that stopped."""
-    if numbers == members.numbers:
-        return members
-    rows = [members.numbers.index(k) for k in numbers]
-    picked = torch.tensor(rows, dtype=torch.long, device=members.flat.device)
-    tensors = {
-        name: value[picked]
-        for name, value in members._asdict().items()
-        if isinstance(value, Tensor)
-    }
-    buffers = {name: buffer[picked] for name, buffer in members.buffers.items()}
-    streams = [members.streams[row] for row in rows]
-    return members._replace(numbers=numbers, buffers=buffers, streams=streams, **tensors)
-
-
-def _flatten(model: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().reshape(-1) for parameter in model.parameters()])
-
-
-def _unflatten(model: nn.Module, flat: Tensor) -> State:
-    named = dict(model.named_parameters())
-    parts = torch.split(flat, [parameter.numel() for parameter in named.values()])
-    return {
-        name: part.view(parameter.shape)
-        for (name, parameter), part in zip(named.items(), parts, strict=True)
-    }
-
-
-def _state(model: nn.Module, members: _Members, row: int) -> State:
-    """A copy of one member's parameters and buffers, on the host."""
-    state = _unflatten(model, members.flat[row])
-    state |= {name: buffer[row] for name, buffer in members.buffers.items()}
-    return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}

@@ -17,12 +17,12 @@ from scanner import store
 from scanner.combinations import name_of, rank_averages
 from scanner.errors import ResultError
 from scanner.events import Events
+from scanner.members import State
 from scanner.plan import plan
 from scanner.registry import SCORES
 from scanner.representations import Inputs, Scaler, encode
 from scanner.run import SCORE_BATCH, score_inputs
 from scanner.schema import nearest
-from scanner.train import State
 from scanner.trial import Trial, from_json
 
 CHUNK = 64 * SCORE_BATCH["cpu"]  # whole batches, so that an event keeps its place in its batch

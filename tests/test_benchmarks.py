@@ -12,10 +12,10 @@ from conftest import make_inputs, make_trial
 from torch.utils.flop_counter import FlopCounterMode
 
 from scanner.losses import training_loss
+from scanner.members import initial_model
 from scanner.models import LATENT
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import shape_of
-from scanner.train import initial_model
 
 CASES = [("gcn_vae", flow, False) for flow in FLOWS] + [
     *((architecture, "none", False) for architecture in ARCHITECTURES),

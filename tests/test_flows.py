@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jacrev, stack_module_state, vmap
+from torch.func import jacrev
 
 from scanner.errors import ScannerError
 from scanner.flows import build_flow
+from scanner.layers import pack_models
 from scanner.registry import FLOWS
 from scanner.trial import Variant, variant
 
@@ -61,17 +62,17 @@ def _inputs(batch: int = BATCH, seed: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def _jacobian(flow: nn.Module, z: Tensor, context: Tensor) -> Tensor:
-    """Jacobians (B, D, D), event by event."""
+    """Jacobians (B, D, D) of all events."""
+    z = z.detach().requires_grad_()
+    mapped = flow(z, context)[0]
+    rows = [torch.autograd.grad(row.sum(), z, retain_graph=True)[0] for row in mapped.unbind(-1)]
+    return torch.stack(rows, -2)
 
-    def one(z: Tensor, context: Tensor) -> Tensor:
-        return flow(z[None], context[None])[0][0]
 
-    return torch.stack([jacrev(one)(a, b) for a, b in zip(z, context, strict=True)])
-
-
-def _scalar(flow: nn.Module, state: dict, z: Tensor, context: Tensor) -> Tensor:
-    mapped, log_det = functional_call(flow, state, (z, context))
-    return (mapped.square().sum(-1) + log_det).mean()
+def _scalar(flow: nn.Module, z: Tensor, context: Tensor) -> Tensor:
+    """One number for each network."""
+    mapped, log_det = flow(z, context)
+    return (mapped.square().sum(-1) + log_det).mean(-1)
 
 
 @every_flow
@@ -151,24 +152,19 @@ def test_zero_parameters_stay_finite(label):
 @every_flow
 def test_pack_is_its_members(label):
     flows = [_flow(label, seed) for seed in range(3)]
-    parameters, buffers = stack_module_state(flows)
+    packed = pack_models(flows)
     given = [_inputs(4, seed) for seed in range(3)]
     z, context = (torch.stack(t) for t in zip(*given, strict=True))
-
-    def forward(p: dict, b: dict, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        return functional_call(flows[0], {**p, **b}, (z, context))
-
-    def loss(p: dict, b: dict, z: Tensor, context: Tensor) -> Tensor:
-        return _scalar(flows[0], {**p, **b}, z, context)
-
-    mapped, log_det = vmap(forward, randomness="error")(parameters, buffers, z, context)
-    gradients = vmap(grad(loss))(parameters, buffers, z, context)
+    mapped, log_det = packed(z, context)
+    if list(packed.parameters()):
+        _scalar(packed, z, context).sum().backward()
+    gradients = {name: p.grad for name, p in packed.named_parameters()}
     for k, flow in enumerate(flows):
         alone, alone_det = flow(*given[k])
         torch.testing.assert_close(mapped[k], alone, atol=1e-12, rtol=1e-12)
         torch.testing.assert_close(log_det[k], alone_det, atol=1e-12, rtol=1e-12)
         if gradients:
-            _scalar(flow, {}, *given[k]).backward()
+            _scalar(flow, *given[k]).backward()
         for name, p in flow.named_parameters():
             torch.testing.assert_close(gradients[name][k], p.grad, atol=1e-12, rtol=1e-10)
 
@@ -263,25 +259,35 @@ def test_free_parameters_are_the_outputs_of_the_network(name):
         assert _count(name, amortised=False) * (CONTEXT + 1) == _count(name)
 
 
+def _reflections(vectors: Tensor) -> Tensor:
+    """Products (B, D, D) of the reflections at the columns of (B, D, H), column by column."""
+    from scanner.flows.sylvester_basis import Reflections, reflecting
+
+    basis = Reflections(reflecting(vectors.permute(2, 1, 0)[None]))
+    units = torch.eye(vectors.shape[1]).to(vectors)[:, None, :, None]
+    columns = [basis.map(u.expand(1, -1, len(vectors)), 0, False)[0][0].T for u in units]
+    rows = [basis.map(u.expand(1, -1, len(vectors)), 0, True)[0][0].T for u in units]
+    torch.testing.assert_close(torch.stack(columns, -1), torch.stack(rows, -2))
+    return torch.stack(columns, -1)
+
+
 @pytest.mark.parametrize("columns", [5, 8])
 def test_bases_are_orthonormal_in_float32(columns):
-    from scanner.flows.sylvester_basis import orthonormal, reflections
+    from scanner.flows.sylvester_basis import orthonormal
 
     seed = torch.randn(500, DIM, columns, generator=torch.Generator().manual_seed(0))
-    for q in (orthonormal(seed), reflections(seed)):
+    for q in (orthonormal(seed), _reflections(seed)):
         assert (q.mT @ q - torch.eye(q.shape[-1])).abs().max() < 1e-6
 
 
 def test_reflections_are_their_product():
-    from scanner.flows.sylvester_basis import reflections
-
     vectors = torch.randn(7, 15, 8, dtype=torch.float64)
     vectors[0, :, 2] = 0
     expected = torch.eye(15, dtype=torch.float64).expand(7, 15, 15)
     for v in vectors.unbind(-1):
         unit = v / v.norm(dim=-1, keepdim=True).clamp(min=1e-300)
         expected = expected - 2 * (expected @ unit[..., None]) * unit[:, None]
-    torch.testing.assert_close(reflections(vectors), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(_reflections(vectors), expected, atol=1e-12, rtol=0)
 
 
 def test_qr_basis_spans_the_seed_and_keeps_its_signs():
@@ -312,11 +318,16 @@ def test_convolution_matrix_is_a_padded_convolution():
 
 @pytest.mark.parametrize("amortised", [True, False])
 def test_iaf_is_nflows_own_composite(amortised):
+    from nflows import transforms
     from nflows.transforms import CompositeTransform, ReversePermutation
 
     flow = _flow("iaf" if amortised else "iaf[amortised=false]")
     z, context = _inputs()
-    steps = [part for step in flow.steps for part in (step, ReversePermutation(DIM))]
+    steps = []
+    for step in flow.steps:
+        theirs = transforms.MaskedAffineAutoregressiveTransform(DIM, DIM)
+        theirs.autoregressive_net = step.autoregressive_net
+        steps += [theirs, ReversePermutation(DIM)]
     mapped, log_det = CompositeTransform(steps)(z, context if amortised else None)
     torch.testing.assert_close(flow(z, context), (mapped, log_det), atol=1e-12, rtol=0)
 

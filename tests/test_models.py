@@ -11,10 +11,10 @@ import pytest
 import torch
 from conftest import make_inputs, make_trial
 from torch import nn
-from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 from scanner.errors import ScannerError
+from scanner.layers import BatchNorm, pack_models
 from scanner.losses import training_loss
 from scanner.models import Outputs, build_model
 from scanner.models.conv_vae import ConvVAE
@@ -29,7 +29,6 @@ from scanner.models.graph import (
     pairs,
     squared_distances,
 )
-from scanner.models.normalization import BatchNorm
 from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS
 from scanner.representations import Inputs, Shape
 from scanner.trial import Variant, variant
@@ -60,6 +59,11 @@ def members(trial):
     """Models of one shape with different weights, in double precision."""
     torch.manual_seed(0)
     return [build_model(trial).double() for _ in range(MEMBERS)]
+
+
+def stacked(inputs):
+    """The inputs of a pack from those of its members."""
+    return Inputs(*(torch.stack(tensors) for tensors in zip(*inputs, strict=True)))
 
 
 def largest_difference(one, other):
@@ -99,46 +103,24 @@ def test_member_is_the_same_in_a_pack(architecture, representation, hlf, trainin
     """Loss, gradients and running statistics; in training and in evaluation."""
     trial = make_trial(architecture, "planar", representation=representation, hlf=hlf)
     models = [model.train(training) for model in members(trial)]
-    weights, buffers = stack_module_state(models)
+    packed = pack_models(models).train(training)
     inputs = [make_inputs(trial, 8, seed=k) for k in range(MEMBERS)]
-    stacked = Inputs(*(torch.stack(tensors) for tensors in zip(*inputs, strict=True)))
 
-    def loss(weights, buffers, inputs, noise):
-        outputs = functional_call(models[0], (weights, buffers), (inputs, noise))
-        beta, weight = inputs.objects.new_tensor(0.5), inputs.objects.new_tensor(2.0)
+    def loss(model, inputs, noise):
+        outputs = model(inputs, noise)
+        beta, weight = torch.tensor([0.5, 2.0]).double()
         loss = training_loss(inputs, outputs, beta=beta, hlf_weight=weight, training=trial.training)
-        return loss.mean()
+        return loss.mean(-1)
 
-    together = vmap(loss)(weights, buffers, stacked, noise(MEMBERS, 8))
-    gradients = torch.autograd.grad(together.sum(), list(weights.values()))
+    together = loss(packed, stacked(inputs), noise(MEMBERS, 8))
+    gradients = torch.autograd.grad(together.sum(), list(packed.parameters()))
     for k, model in enumerate(models):
-        alone = loss(*(dict(m) for m in (model.named_parameters(), model.named_buffers())),
-                     inputs[k], noise(MEMBERS, 8)[k])  # fmt: skip
+        alone = loss(model, inputs[k], noise(MEMBERS, 8)[k])
         assert (alone - together[k]).abs() < 1e-12 * alone.abs()
         own = torch.autograd.grad(alone, list(model.parameters()))
         assert largest_difference([g[k] for g in gradients], own) < 1e-12
-        kept = [buffers[name][k] for name, _ in model.named_buffers()]
+        kept = [packed.get_buffer(name)[k] for name, _ in model.named_buffers()]
         assert not kept or largest_difference(kept, list(model.buffers())) < 1e-12
-
-
-@pytest.mark.parametrize("architecture", VARIANTS)
-def test_gradients_inside_vmap_are_those_outside(architecture):
-    trial = make_trial(architecture, representation="truncated")
-    models = [model.train() for model in members(trial)]
-    weights, buffers = stack_module_state(models)
-    weights = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
-    before = {name: tensor.clone() for name, tensor in buffers.items()}
-    inputs = make_inputs(trial, 8)
-
-    def loss(weights, buffers, noise):
-        outputs = functional_call(models[0], (weights, buffers), (inputs, noise))
-        return outputs.objects.square().mean() + outputs.mean.square().mean()
-
-    inside = vmap(grad(loss))(weights, buffers, noise(MEMBERS, 8))
-    total = vmap(loss)(weights, before, noise(MEMBERS, 8)).sum()
-    outside = torch.autograd.grad(total, list(weights.values()))
-    assert largest_difference(list(inside.values()), outside) < 1e-12
-    assert all(torch.equal(buffers[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize("architecture", VARIANTS)
@@ -146,19 +128,16 @@ def test_single_precision_of_a_member_does_not_depend_on_the_pack(architecture):
     trial = make_trial(architecture)
     torch.manual_seed(0)
     models = [build_model(trial).train() for _ in range(MEMBERS)]
-    weights, buffers = stack_module_state(models)
     inputs, drawn = make_inputs(trial, 32, torch.float32), noise(32).float()
 
-    def loss(weights, buffers):
-        outputs = functional_call(models[0], (weights, buffers), (inputs, drawn))
-        return outputs.objects.square().mean() + outputs.mean.square().mean()
+    def gradients(models):
+        given = stacked([inputs] * len(models)), torch.stack([drawn] * len(models))
+        packed = pack_models(models)
+        outputs = packed(*given)
+        loss = outputs.objects.square().mean((1, 2, 3)) + outputs.mean.square().mean((1, 2))
+        return torch.autograd.grad(loss.sum(), list(packed.parameters()))
 
-    def gradients(rows):
-        picked = {name: tensor[rows].detach().requires_grad_() for name, tensor in weights.items()}
-        kept = {name: tensor[rows].clone() for name, tensor in buffers.items()}
-        return torch.autograd.grad(vmap(loss)(picked, kept).sum(), list(picked.values()))
-
-    alone, together = gradients(slice(1, 2)), gradients(slice(None))
+    alone, together = gradients(models[1:2]), gradients(models)
     assert all(torch.equal(a[0], b[1]) for a, b in zip(alone, together, strict=True))
 
 

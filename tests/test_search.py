@@ -24,6 +24,7 @@ from scanner.datasets import open_dataset, read
 from scanner.datasets.darkmachines import import_folder, write_text
 from scanner.grid import parse
 from scanner.losses import chamfer, hlf_error, kl
+from scanner.members import stream
 from scanner.models import build_model
 from scanner.pending import pending_jobs
 from scanner.plan import plan, summary
@@ -32,7 +33,6 @@ from scanner.run import load_channel_of
 from scanner.search import Place, run_study, suggest
 from scanner.status import describe, status
 from scanner.study import Found, Record, Study, record
-from scanner.train import stream
 
 GRID = """\
 name: small

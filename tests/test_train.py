@@ -9,10 +9,10 @@ import torch
 from conftest import make_inputs, make_trial
 
 from scanner.losses import training_loss
-from scanner.models import LATENT
+from scanner.members import NOISE_STEPS, batches, initial_model, start, stream
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
-from scanner.train import NOISE_STEPS, _batches, _start, fit, initial_model, stream
+from scanner.train import fit
 
 EVENTS, VALIDATION = 48, 20
 
@@ -68,10 +68,10 @@ def test_steps_are_those_of_torch_adam():
     (result,) = fit([trial], train, validation)
     model = initial_model(trial, torch.float64)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    members = _start([trial], [model], validation)
+    members = start([trial], validation)
     beta, weight = (torch.tensor(v, dtype=torch.float64) for v in (0.5, 1.0))
     for _ in range(2):
-        for index, noise in _batches(members, EVENTS, 8, LATENT):
+        for index, noise in batches(members, EVENTS, 8):
             batch = Inputs(*(t[index[0]] for t in train))
             outputs = model(batch, noise[0].double())
             loss = training_loss(
@@ -86,17 +86,17 @@ def test_steps_are_those_of_torch_adam():
 
 def test_every_event_is_seen_in_every_epoch():
     trial = make_trial()
-    members = _start([trial], [initial_model(trial)], make_inputs(trial, 3))
+    members = start([trial], make_inputs(trial, 3))
     for _ in range(2):
-        batches = [index[0] for index, _ in _batches(members, 70, 32, 15)]
-        assert [len(b) for b in batches] == [32, 32, 32]
-        assert set(torch.cat(batches).tolist()) == set(range(70))
+        seen = [index[0] for index, _ in batches(members, 70, 32)]
+        assert [len(b) for b in seen] == [32, 32, 32]
+        assert set(torch.cat(seen).tolist()) == set(range(70))
 
 
 def test_order_and_noise_differ_between_epochs_and_seeds():
     trials = [make_trial(seed=0), make_trial(seed=1)]
-    members = _start(trials, [initial_model(t) for t in trials], make_inputs(trials[0], 3))
-    epochs = [list(_batches(members, 32 * (NOISE_STEPS + 1), 32, 15)) for _ in range(2)]
+    members = start(trials, make_inputs(trials[0], 3))
+    epochs = [list(batches(members, 32 * (NOISE_STEPS + 1), 32)) for _ in range(2)]
     draws = [noise[k] for epoch in epochs for _, noise in epoch for k in range(2)]
     assert len({tuple(d.flatten()[:4].tolist()) for d in draws}) == len(draws)
     assert not torch.equal(epochs[0][0][0], epochs[1][0][0])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from scanner.layers import Dense
+
 NEAR_ZERO = 1e-2
 TINY = 1e-6
 SOFTPLUS_ONE = 0.5413248546129181  # softplus of it is 1
@@ -19,7 +21,7 @@ class Free(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """The parameters, with a batch dimension of 1 to broadcast."""
-        return self.value.unsqueeze(0)
+        return self.value.unsqueeze(-2)
 
 
 def parameters(
@@ -35,12 +37,24 @@ def parameters(
             decoder through the latent vector alone.
         near_zero: Start a hundred times smaller, for a flow that starts near the identity.
     """
-    linear = nn.Linear(context, outputs)
+    linear = Dense(context, outputs)
     if near_zero:
         with torch.no_grad():
             linear.weight.mul_(NEAR_ZERO)
             linear.bias.mul_(NEAR_ZERO)
     return linear if amortised else Free(linear.bias)
+
+
+def events_last(network: nn.Module, context: Tensor) -> Tensor:
+    """What `parameters` makes of the context (P, B, q) of a pack, as (P, outputs, B or 1).
+
+    Operations on small matrices of many events are quickest with the events innermost.
+    """
+    if isinstance(network, Free):
+        return network.value.reshape(-1, network.value.shape[-1], 1)
+    weight, bias = network.get_parameter("weight"), network.get_parameter("bias")
+    packed = weight.reshape(-1, *weight.shape[-2:])
+    return torch.baddbmm(bias.reshape(-1, bias.shape[-1], 1), packed, context.mT)
 
 
 def safe_log(determinant: Tensor) -> Tensor:

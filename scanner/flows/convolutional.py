@@ -50,11 +50,11 @@ class Convolutional(nn.Module):
         """Mapped vectors (B, D) and ln|det| (B,)."""
         slopes = []
         matrices, scale, along = self._layers()
-        for matrix, bias, scale_l in zip(matrices, self.bias, scale, strict=True):
-            inner = z @ matrix.mT + bias
+        for k, matrix in enumerate(matrices.unbind(-3)):
+            inner = z @ matrix.mT + self.bias[..., k, None, :]
             slopes.append(_slope(inner))
-            z = z + scale_l * slopes[-1] * inner
-        return z, safe_log(1 + torch.stack(slopes, -2) * along).sum((-2, -1))
+            z = z + scale[..., k, None, :] * slopes[-1] * inner
+        return z, safe_log(1 + torch.stack(slopes, -2) * along.unsqueeze(-3)).sum((-2, -1))
 
     def inverse(self, z: Tensor, context: Tensor) -> Tensor:
         """Vectors that `forward` maps to z, in D passes per layer."""
@@ -67,7 +67,7 @@ class Convolutional(nn.Module):
         """Matrices (L, D, D), s (L, D) and s w_0 (L, D) of all L layers."""
         first, along = self.log_first.exp(), softplus(self.scale) - 1
         taps = torch.cat([first, self.others], -1)
-        matrices = (taps.unsqueeze(-1).unsqueeze(-1) * self.shifts).sum(1)
+        matrices = (taps.unsqueeze(-1).unsqueeze(-1) * self.shifts).sum(-3)
         return matrices, along / first, along
 
 

@@ -6,16 +6,16 @@ from math import expm1, log
 from typing import Any
 
 import torch
-from nflows.transforms import MaskedAffineAutoregressiveTransform
 from nflows.transforms.made import MADE
 from torch import Tensor, nn
-from torch.nn.functional import elu, logsigmoid
+from torch.nn.functional import elu, logsigmoid, softplus
 
 from scanner.flows.inverse import solve_autoregressive
-from scanner.flows.made import check_hidden, start_at
+from scanner.flows.made import check_hidden, masked, start_at
 from scanner.flows.order import alternate
 
-UNIT_SCALE = log(expm1(0.999))  # where nflows' scale, softplus(s) + 0.001, is 1
+LEAST_SCALE = 1e-3
+UNIT_SCALE = log(expm1(1 - LEAST_SCALE))  # where nflows' scale, softplus(s) + 0.001, is 1
 OPEN_GATE = log(99) - 1  # where the gate, sigmoid(s + 1), is 0.99
 
 
@@ -40,7 +40,7 @@ class InverseAutoregressive(nn.Module):
         super().__init__()
         check_hidden("iaf", hidden, dim)
         self.amortised = amortised
-        kind = Gate if form == "gate" else MaskedAffineAutoregressiveTransform
+        kind = Gate if form == "gate" else Affine
         self.steps = nn.ModuleList(
             kind(
                 dim,
@@ -73,6 +73,40 @@ class InverseAutoregressive(nn.Module):
         return z
 
 
+class Affine(nn.Module):
+    """One flow z' = m + s z with s = softplus + 0.001 and m of the dimensions before, as in nflows.
+
+    Args:
+        features: Latent dimension D.
+        hidden_features: Units of the hidden layers.
+        made: Further arguments of `nflows.transforms.made.MADE`.
+    """
+
+    def __init__(self, features: int, hidden_features: int, **made: object) -> None:
+        super().__init__()
+        self.autoregressive_net = MADE(features, hidden_features, output_multiplier=2, **made)
+
+    def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mapped vectors (B, D) and ln|det| (B,)."""
+        scale, mean = self._scale_and_mean(z, context)
+        return mean + scale * z, scale.log().sum(-1)
+
+    def inverse(self, target: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Vectors that `forward` maps to the target, and minus its ln|det|."""
+
+        def undo(z: Tensor) -> Tensor:
+            scale, mean = self._scale_and_mean(z, context)
+            return (target - mean) / scale
+
+        z = solve_autoregressive(undo, target)
+        return z, -self._scale_and_mean(z, context)[0].log().sum(-1)
+
+    def _scale_and_mean(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        made = masked(self.autoregressive_net, z, context)
+        raw, mean = torch.unflatten(made, -1, (-1, 2)).unbind(-1)
+        return softplus(raw) + LEAST_SCALE, mean
+
+
 class Gate(nn.Module):
     """One flow z' = g z + (1 - g) m with g = sigmoid(s + 1) and m of the dimensions before.
 
@@ -103,6 +137,6 @@ class Gate(nn.Module):
         return z, -self._log_gate_and_mean(z, context)[0].sum(-1)
 
     def _log_gate_and_mean(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        made: Tensor = self.autoregressive_net(z, context)
-        gate, mean = made.reshape(*z.shape, 2).unbind(-1)
+        made = masked(self.autoregressive_net, z, context)
+        gate, mean = torch.unflatten(made, -1, (-1, 2)).unbind(-1)
         return logsigmoid(gate + 1), mean

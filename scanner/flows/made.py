@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from scanner.errors import ScannerError
+from scanner.layers import dense
 
 NEAR_ZERO = 1e-2
 
@@ -21,6 +24,24 @@ def check_hidden(flow: str, hidden: int, dim: int) -> None:
             f"flow {flow}: hidden is {hidden}, the latent space has {dim} dimensions; a masked "
             f"network needs at least {dim} hidden units to pass every one on; use {dim} or more"
         )
+
+
+def masked(made: nn.Module, inputs: Tensor, context: Tensor | None = None) -> Tensor:
+    """What `made(inputs, context)` returns, for one network or a pack."""
+    activation: Callable[[Tensor], Tensor] = made.activation  # type: ignore[assignment]
+    hidden = _masked_dense(made.get_submodule("initial_layer"), inputs)
+    if context is not None:
+        layer = made.get_submodule("context_layer")
+        hidden = hidden + activation(dense(context, *layer.parameters()))
+    hidden = activation(hidden)
+    for block in made.get_submodule("blocks").children():
+        hidden = activation(_masked_dense(block.get_submodule("linear"), hidden))
+    return _masked_dense(made.get_submodule("final_layer"), hidden)
+
+
+def _masked_dense(layer: nn.Module, values: Tensor) -> Tensor:
+    weight = layer.get_parameter("weight") * layer.get_buffer("mask")
+    return dense(values, weight, layer.get_parameter("bias"))
 
 
 def start_at(made: nn.Module, outputs: Tensor) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scanner.errors import ScannerError
 from scanner.flows.inverse import solve_autoregressive
-from scanner.flows.made import check_hidden, start_at
+from scanner.flows.made import check_hidden, masked, start_at
 from scanner.flows.order import alternate
 from scanner.flows.spline import LEAST, UNIT, inverse_spline, spline
 
@@ -77,5 +77,4 @@ class NeuralSpline(nn.Module):
 
     def _splines(self, z: Tensor, k: int) -> Tensor:
         """Parameters of all splines of a flow, (B, D, 3 K - 1)."""
-        made: Tensor = self.nets[k](z)
-        return made.reshape(*z.shape, -1)
+        return torch.unflatten(masked(self.nets[k], z), -1, (z.shape[-1], -1))

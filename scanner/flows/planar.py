@@ -54,8 +54,8 @@ class Planar(nn.Module):
 
     def _constrained(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Constrained u and w, each (., K, D), then b and 1 + u.w > 0, each (., K)."""
-        u = self.u(context).reshape(-1, *self.shape)
-        w = self.w(context).reshape(-1, *self.shape)
+        u = torch.unflatten(self.u(context), -1, self.shape)
+        w = torch.unflatten(self.w(context), -1, self.shape)
         x = (u * w).sum(-1)
         along = softplus(x + SOFTPLUS_ONE)
         norm = w.square().sum(-1).clamp(min=LEAST_NORM)

@@ -6,17 +6,23 @@ ln|det| = sum_i ln(1 + tanh'_i r1_ii r2_ii). The three kinds differ in Q alone.
 
 from __future__ import annotations
 
-from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from scanner.errors import ScannerError
-from scanner.flows.amortised import parameters, safe_log
+from scanner.flows.amortised import events_last, parameters, safe_log
 from scanner.flows.inverse import solve_tanh
-from scanner.flows.order import alternate
-from scanner.flows.sylvester_basis import HouseholderBasis, QRBasis
+from scanner.flows.sylvester_basis import (
+    Basis,
+    HouseholderBasis,
+    OrderBasis,
+    QRBasis,
+    outer,
+    times,
+    times_transposed,
+)
 
 
 def orthogonal(dim: int, context: int, *, flows: int, vectors: int, amortised: bool) -> Sylvester:
@@ -44,21 +50,25 @@ def householder(
 
 def triangular(dim: int, context: int, *, flows: int, amortised: bool) -> Sylvester:
     """Sylvester flows of full width, with Q the identity and the reversal in turn."""
-    return Sylvester(context, flows, dim, None, amortised)
+    return Sylvester(context, flows, dim, OrderBasis(), amortised)
 
 
-class Triangle(NamedTuple):
-    """An upper triangular matrix for each event: above its diagonal (., M, M), and that (., M)."""
+class Parts(NamedTuple):
+    """What all K flows of a stack are made of, for the B events of P networks (P, K, ..., B).
 
-    strict: Tensor
-    diagonal: Tensor
+    Attributes:
+        triangles: (P, K, M, M, B) R1 above the diagonal, the transpose of R2 below it.
+        diagonal1: (P, K, M, B) of R1.
+        diagonal2: (P, K, M, B) of R2.
+        shift: (P, K, M, B) b.
+        basis: All Q.
+    """
 
-    def times(self, vector: Tensor) -> Tensor:
-        """The matrix times a vector (., M)."""
-        return _times(self.strict, vector) + self.diagonal * vector
-
-
-Layer = tuple[Tensor | None, Triangle, Triangle, Tensor]
+    triangles: Tensor
+    diagonal1: Tensor
+    diagonal2: Tensor
+    shift: Tensor
+    basis: Basis
 
 
 class Sylvester(nn.Module):
@@ -68,13 +78,12 @@ class Sylvester(nn.Module):
         context: Width of the context.
         flows: Length K of the stack.
         width: Width M of the bottleneck.
-        basis: Network from the context to all Q (., K, D, M); None for Q = 1 in even flows and the
-            reversal in odd ones.
+        basis: Network from the context to the basis of every flow.
         amortised: Whether the parameters are made from the context.
     """
 
     def __init__(
-        self, context: int, flows: int, width: int, basis: nn.Module | None, amortised: bool
+        self, context: int, flows: int, width: int, basis: nn.Module, amortised: bool
     ) -> None:
         super().__init__()
         self.flows, self.width, self.basis = flows, width, basis
@@ -86,60 +95,114 @@ class Sylvester(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Mapped vectors (B, D) and ln|det| (B,)."""
-        layers = self._layers(context)
-        gates = []
-        for k, (q, r1, r2, shift) in enumerate(layers):
-            gates.append(torch.tanh(r2.times(_project(q, z, k)) + shift))
-            z = z + _lift(q, r1.times(gates[-1]), k)
-        products = torch.stack([r1.diagonal * r2.diagonal for _, r1, r2, _ in layers], 1)
-        slopes = 1 - torch.stack(gates, 1).square()
-        return z, safe_log(1 + slopes * products).sum((-2, -1))
+        parts = self._parts(z, context)
+        columns = z.reshape(-1, *z.shape[-2:]).mT
+        mapped, gates = _Stack.apply(type(parts.basis), columns, *parts[:-1], *parts.basis)  # type: ignore[no-untyped-call]
+        slopes = 1 - gates.square()
+        log_det = safe_log(1 + slopes * parts.diagonal1 * parts.diagonal2).sum((1, 2))
+        return mapped.mT.reshape(z.shape), log_det.view(z.shape[:-1])
 
     def inverse(self, z: Tensor, context: Tensor) -> Tensor:
         """Vectors that `forward` maps to z, by back-substitution inside the span of Q."""
-        for k, (q, r1, r2, shift) in reversed(list(enumerate(self._layers(context)))):
-            gate = _solve(r1, r2, shift, _project(q, z, k))
-            z = z - _lift(q, r1.times(gate), k)
-        return z
+        parts = self._parts(z, context)
+        columns = z.reshape(-1, *z.shape[-2:]).mT
+        for k in reversed(range(self.flows)):
+            layer = _layer(k, type(parts.basis), *parts[:-1], *parts.basis)
+            gate = _solve(layer, layer.basis.map(columns, k, True)[0])
+            update = times(layer.upper, gate) + layer.diagonal1 * gate
+            columns = columns - layer.basis.map(update, k, False)[0]
+        return columns.mT.reshape(z.shape)
 
-    def _layers(self, context: Tensor) -> list[Layer]:
-        """Q, R1, R2 and b of every flow; the first dimension is the event, or 1."""
-        shape = (-1, self.flows, self.width)
-        both = self.triangles(context).reshape(*shape, self.width)
-        diagonal1 = torch.tanh(self.diagonal1(context)).reshape(shape)
-        diagonal2 = torch.tanh(self.diagonal2(context)).reshape(shape)
-        return list(
-            zip(
-                self.basis(context).unbind(1) if self.basis else repeat(None, self.flows),
-                map(Triangle, torch.triu(both, 1).unbind(1), diagonal1.unbind(1)),
-                map(Triangle, torch.tril(both, -1).mT.unbind(1), diagonal2.unbind(1)),
-                self.shift(context).reshape(shape).unbind(1),
-                strict=True,
-            )
+    def _parts(self, z: Tensor, context: Tensor) -> Parts:
+        context = context.reshape(-1, *context.shape[-2:])
+        shape = (self.flows, self.width)
+
+        def made(network: nn.Module, *width: int) -> Tensor:
+            flat = torch.unflatten(events_last(network, context), 1, (*shape, *width))
+            return flat.expand(*flat.shape[:-1], z.shape[-2])
+
+        basis = self.basis(context)
+        tensors = (t.expand(*t.shape[:-1], z.shape[-2]) for t in basis)
+        return Parts(
+            made(self.triangles, self.width),
+            torch.tanh(made(self.diagonal1)),
+            torch.tanh(made(self.diagonal2)),
+            made(self.shift),
+            type(basis)(*tensors),
         )
 
 
-def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Matrix times vector for each event: for such small ones quicker than a batched product."""
-    return (matrix * vector.unsqueeze(-2)).sum(-1)
+class Layer(NamedTuple):
+    """One flow of `Parts`: R1 and the transpose of R2 off the diagonal, the diagonals, b and Q."""
+
+    upper: Tensor
+    lower: Tensor
+    diagonal1: Tensor
+    diagonal2: Tensor
+    shift: Tensor
+    basis: Basis
 
 
-def _project(q: Tensor | None, z: Tensor, k: int) -> Tensor:
-    """Q^T z in flow k."""
-    return alternate(z, k) if q is None else _times(q.mT, z)
+class _Stack(torch.autograd.Function):
+    """All flows of a stack: (P, D, B) mapped vectors and (P, K, M, B) gates tanh(R2 Q^T z + b).
+
+    With the gradient by hand: automatic differentiation takes a dozen passes over the matrices of
+    all flows, this works on one flow at a time, whose matrices fit a cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, kind: type[Basis], z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        gates, ctx.kind, ctx.kept = [], kind, []
+        for k in range(tensors[0].shape[1]):
+            layer = _layer(k, kind, *tensors)
+            y, kept = layer.basis.map(z, k, True)
+            gate = times_transposed(layer.lower, y).addcmul_(layer.diagonal2, y)
+            gates.append(gate.add_(layer.shift).tanh_())
+            update = times(layer.upper, gate).addcmul_(layer.diagonal1, gate)
+            lifted, kept_lifted = layer.basis.map(update, k, False)
+            ctx.kept.append((y, gate, kept, kept_lifted))
+            z = z + lifted
+        ctx.save_for_backward(*tensors)
+        return z, torch.stack(gates, 1)
+
+    @staticmethod
+    def backward(ctx: Any, to_z: Tensor, to_gates: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        tensors, collected = ctx.saved_tensors, []
+        above, below = _masks(tensors[0])
+        for k, (y, gate, kept, kept_lifted) in reversed(list(enumerate(ctx.kept))):
+            layer = _layer(k, ctx.kind, *tensors)
+            to_update, to_basis = layer.basis.gradients(to_z, kept_lifted, k, False)
+            inner = times_transposed(layer.upper, to_update).addcmul_(layer.diagonal1, to_update)
+            inner.add_(to_gates[:, k]).mul_(1 - gate.square())
+            to_y = times(layer.lower, inner).addcmul_(layer.diagonal2, inner)
+            to_before, to_basis_too = layer.basis.gradients(to_y, kept, k, True)
+            triangle = outer(to_update, gate).mul_(above).add_(outer(y, inner).mul_(below))
+            bases = (a + b for a, b in zip(to_basis, to_basis_too, strict=True))
+            collected.append((triangle, to_update * gate, inner * y, inner, *bases))
+            to_z = to_z + to_before
+        return None, to_z, *(torch.stack(g[::-1], 1) for g in zip(*collected, strict=True))
 
 
-def _lift(q: Tensor | None, y: Tensor, k: int) -> Tensor:
-    """Q y in flow k."""
-    return alternate(y, k) if q is None else _times(q, y)
+def _layer(k: int, kind: type[Basis], triangles: Tensor, *rest: Tensor) -> Layer:
+    above, below = _masks(triangles)
+    diagonal1, diagonal2, shift, *bases = (tensor[:, k] for tensor in rest)
+    both = triangles[:, k]
+    return Layer(both * above, both * below, diagonal1, diagonal2, shift, kind(*bases))
 
 
-def _solve(r1: Triangle, r2: Triangle, shift: Tensor, target: Tensor) -> Tensor:
+def _masks(triangles: Tensor) -> tuple[Tensor, Tensor]:
+    """(M, M, 1) ones above the diagonal, and below it."""
+    above = triangles.new_ones(triangles.shape[2:4]).triu(1)
+    return above.unsqueeze(-1), above.mT.contiguous().unsqueeze(-1)
+
+
+def _solve(layer: Layer, target: Tensor) -> Tensor:
     """Gates tanh(R2 y + b) of the y with y + R1 tanh(R2 y + b) = target, the last one first."""
+    upper, lower, diagonal1, diagonal2, shift, _ = layer
     y, gate = torch.zeros_like(target), torch.zeros_like(target)
-    for i in reversed(range(target.shape[-1])):
-        offset = (r2.strict[..., i, :] * y).sum(-1) + shift[..., i]
-        rest = target[..., i] - (r1.strict[..., i, :] * gate).sum(-1)
-        y[..., i] = solve_tanh(r1.diagonal[..., i], r2.diagonal[..., i], offset, rest)
-        gate[..., i] = torch.tanh(r2.diagonal[..., i] * y[..., i] + offset)
+    for i in reversed(range(target.shape[1])):
+        offset = (lower[:, :, i] * y).sum(1) + shift[:, i]
+        rest = target[:, i] - (upper[:, i] * gate).sum(1)
+        y[:, i] = solve_tanh(diagonal1[:, i], diagonal2[:, i], offset, rest)
+        gate[:, i] = torch.tanh(diagonal2[:, i] * y[:, i] + offset)
     return gate

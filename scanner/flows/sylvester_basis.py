@@ -1,13 +1,94 @@
-"""Orthogonal matrices of the Sylvester flows, those of a whole stack at once: (., K, D, M)."""
+"""Bases of the Sylvester flows: Q with orthonormal columns, and how it maps vectors.
+
+Shapes are those of `scanner.flows.sylvester`: P networks, K flows, and the B events innermost.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from scanner.flows.amortised import parameters
+from scanner.flows.amortised import events_last, parameters
 
 LEAST_NORM = 1e-12
+Kept = list[Tensor]
+Gradients = tuple[Tensor, tuple[Tensor, ...]]
+
+
+class Order(NamedTuple):
+    """Q = 1 in even flows, and the reversal in odd ones."""
+
+    def map(self, vector: Tensor, k: int, transposed: bool) -> tuple[Tensor, Kept]:
+        """Q y (P, D, B) of flow k, or Q^T z (P, M, B), and what its gradient needs."""
+        return (vector.flip(-2) if k % 2 else vector), []
+
+    def gradients(self, slope: Tensor, kept: Kept, k: int, transposed: bool) -> Gradients:
+        """Of the vector, and of every tensor of the basis: here none."""
+        return (slope.flip(-2) if k % 2 else slope), ()
+
+
+class Columns(NamedTuple):
+    """Matrices Q of orthonormal columns, (P, K, D, M, B); without K for one flow."""
+
+    q: Tensor
+
+    def map(self, vector: Tensor, k: int, transposed: bool) -> tuple[Tensor, Kept]:
+        """As `Order.map`."""
+        return (times_transposed if transposed else times)(self.q, vector), [vector]
+
+    def gradients(self, slope: Tensor, kept: Kept, k: int, transposed: bool) -> Gradients:
+        """As `Order.gradients`."""
+        (vector,) = kept
+        if transposed:
+            return times(self.q, slope), (outer(vector, slope),)
+        return times_transposed(self.q, slope), (outer(slope, vector),)
+
+
+class Reflections(NamedTuple):
+    """Q = H_1 ... H_H with H = 1 - w w^T, never formed: w (P, K, H, D, B); without K for one flow.
+
+    A vector w has the length sqrt 2, or is 0 and reflects nothing.
+    """
+
+    vectors: Tensor
+
+    def map(self, vector: Tensor, k: int, transposed: bool) -> tuple[Tensor, Kept]:
+        """As `Order.map`."""
+        befores, along = [], []
+        for reflected in self._order(transposed):
+            befores.append(vector)
+            along.append((reflected * vector).sum(-2, keepdim=True))
+            vector = torch.addcmul(vector, reflected, along[-1], value=-1)
+        return vector, [torch.stack(befores, 1), torch.stack(along, 1)]
+
+    def gradients(self, slope: Tensor, kept: Kept, k: int, transposed: bool) -> Gradients:
+        """As `Order.gradients`."""
+        slopes, along = [], []
+        for reflected in reversed(self._order(transposed)):
+            slopes.append(slope)
+            along.append((reflected * slope).sum(-2, keepdim=True))
+            slope = torch.addcmul(slope, reflected, along[-1], value=-1)
+        befores, along_before = kept
+        total = along_before * torch.stack(slopes[::-1], 1)
+        total.addcmul_(torch.stack(along[::-1], 1), befores).neg_()
+        return slope, (total if transposed else total.flip(1),)
+
+    def _order(self, transposed: bool) -> tuple[Tensor, ...]:
+        """The reflections in the order of their action."""
+        return self.vectors.unbind(1) if transposed else self.vectors.unbind(1)[::-1]
+
+
+Basis = Order | Columns | Reflections
+
+
+class OrderBasis(nn.Module):
+    """The basis of triangular Sylvester flows, which has no parameters."""
+
+    def forward(self, context: Tensor) -> Basis:
+        """The basis of all flows, from the context (P, B, q)."""
+        return Order()
 
 
 class QRBasis(nn.Module):
@@ -18,9 +99,10 @@ class QRBasis(nn.Module):
         self.shape = (flows, dim, vectors)
         self.seed = parameters(context, flows * dim * vectors, amortised=amortised)
 
-    def forward(self, context: Tensor) -> Tensor:
-        """Matrices with orthonormal columns, (., K, D, M)."""
-        return orthonormal(self.seed(context).reshape(-1, *self.shape))
+    def forward(self, context: Tensor) -> Basis:
+        """The basis of all flows, from the context (P, B, q)."""
+        seeds = torch.unflatten(events_last(self.seed, context), 1, self.shape)
+        return Columns(orthonormal(seeds.movedim(-1, 1)).movedim(1, -1).contiguous())
 
 
 class HouseholderBasis(nn.Module):
@@ -33,9 +115,10 @@ class HouseholderBasis(nn.Module):
         self.shape = (flows, dim, reflections)
         self.vectors = parameters(context, flows * dim * reflections, amortised=amortised)
 
-    def forward(self, context: Tensor) -> Tensor:
-        """Orthogonal matrices, (., K, D, D)."""
-        return reflections(self.vectors(context).reshape(-1, *self.shape))
+    def forward(self, context: Tensor) -> Basis:
+        """The basis of all flows, from the context (P, B, q)."""
+        vectors = torch.unflatten(events_last(self.vectors, context), 1, self.shape)
+        return Reflections(reflecting(vectors.transpose(2, 3)))
 
 
 def orthonormal(seed: Tensor) -> Tensor:
@@ -48,16 +131,22 @@ def orthonormal(seed: Tensor) -> Tensor:
     return torch.where(negative.unsqueeze(-2), -q, q)
 
 
-def reflections(vectors: Tensor) -> Tensor:
-    """Product H_1 ... H_M of the reflections at the columns v of a matrix V (..., D, M).
+def reflecting(vectors: Tensor) -> Tensor:
+    """Vectors (..., D, B) scaled to the length sqrt 2; a vector of zeros stays."""
+    squared = vectors.square().sum(-2, keepdim=True).clamp(min=LEAST_NORM)
+    return vectors * (squared / 2).rsqrt()
 
-    In compact form it is I - V S^-1 V^T with S the strict upper triangle of V^T V plus half its
-    diagonal (Joffrain et al., doi:10.1145/1141885.1141886). A column of zeros reflects nothing.
-    """
-    gram = vectors.mT @ vectors
-    half = gram.diagonal(dim1=-2, dim2=-1).clamp(min=LEAST_NORM) / 2
-    solved: Tensor = torch.linalg.solve_triangular(
-        torch.triu(gram, 1) + torch.diag_embed(half), vectors.mT, upper=True
-    )
-    identity = torch.eye(vectors.shape[-2], dtype=vectors.dtype, device=vectors.device)
-    return identity - vectors @ solved
+
+def times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Matrices (..., M, N, B) times vectors (..., N, B) of each event."""
+    return (matrix * vector.unsqueeze(-3)).sum(-2)
+
+
+def times_transposed(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Transposes of matrices (..., M, N, B) times vectors (..., M, B) of each event."""
+    return (matrix * vector.unsqueeze(-2)).sum(-3)
+
+
+def outer(left: Tensor, right: Tensor) -> Tensor:
+    """Outer products (..., M, N, B) of vectors (..., M, B) and (..., N, B) of each event."""
+    return left.unsqueeze(-2) * right.unsqueeze(-3)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scanner.flows import build_flow
+from scanner.layers import Dense
 from scanner.trial import Variant
 
 LATENT = 15
@@ -53,8 +54,8 @@ class Latent(nn.Module):
 
     def __init__(self, width: int, flow: Variant) -> None:
         super().__init__()
-        self.mean = nn.Linear(width, LATENT)
-        self.log_variance = nn.Linear(width, LATENT)
+        self.mean = Dense(width, LATENT)
+        self.log_variance = Dense(width, LATENT)
         self.flow = build_flow(flow, LATENT, width)
 
     def forward(self, encoded: Tensor, noise: Tensor) -> Sampled:

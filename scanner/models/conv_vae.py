@@ -7,9 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from scanner.layers import BatchNorm, Dense
 from scanner.models.common import LATENT, Latent, Outputs, Sampled
 from scanner.models.convolution import Convolution, Deconvolution
-from scanner.models.normalization import BatchNorm
 from scanner.representations import Inputs, Shape
 from scanner.trial import Variant
 
@@ -44,9 +44,11 @@ class ConvVAE(nn.Module):
         self.flat = rows * columns * WIDTHS[-1]
         joined, dense = self.flat + shape.extra + shape.hlf, self.flat + shape.hlf
         self.convolutions = _convolutions(same)
-        self.hidden = nn.Sequential(BatchNorm(joined), *_dense(joined, HIDDEN), nn.ReLU())
+        self.hidden = nn.Sequential(BatchNorm(joined), *_dense(joined, HIDDEN, rectified=True))
         self.posterior = Latent(HIDDEN, flow)
-        self.expand = nn.Sequential(*_dense(LATENT, HIDDEN), nn.ReLU(), *_dense(HIDDEN, dense))
+        self.expand = nn.Sequential(
+            *_dense(LATENT, HIDDEN, rectified=True), *_dense(HIDDEN, dense, rectified=False)
+        )
         self.deconvolutions = _deconvolutions(same)
 
     def forward(self, inputs: Inputs, noise: Tensor) -> Outputs:
@@ -64,7 +66,7 @@ class ConvVAE(nn.Module):
 def _convolutions(same: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for (before, after), kernel in zip(pairwise(WIDTHS), KERNELS, strict=True):
-        layers += [Convolution(before, after, kernel, same), BatchNorm(after), nn.ReLU()]
+        layers += [Convolution(before, after, kernel, same), BatchNorm(after, rectified=True)]
     return nn.Sequential(*layers)
 
 
@@ -72,9 +74,9 @@ def _deconvolutions(same: bool) -> nn.Sequential:
     """The mirror image of the encoder's layers; the last one is linear."""
     layers: list[nn.Module] = []
     for (before, after), kernel in zip(pairwise(WIDTHS[::-1]), KERNELS[::-1], strict=True):
-        layers += [Deconvolution(before, after, kernel, same), BatchNorm(after), nn.ReLU()]
-    return nn.Sequential(*layers[:-2])
+        layers += [Deconvolution(before, after, kernel, same), BatchNorm(after, rectified=True)]
+    return nn.Sequential(*layers[:-1])
 
 
-def _dense(before: int, after: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Linear(before, after), BatchNorm(after)
+def _dense(before: int, after: int, rectified: bool) -> tuple[nn.Module, nn.Module]:
+    return Dense(before, after), BatchNorm(after, rectified)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from scanner.layers import along, dense
+
 Margins = tuple[int, int, int, int]
 
 
@@ -33,7 +35,8 @@ class Convolution(nn.Module):
 
     def forward(self, table: Tensor) -> Tensor:
         """The convolved table."""
-        return convolve(table, self.kernel.weight, self.margins) + cast(Tensor, self.kernel.bias)
+        bias = along(cast(Tensor, self.kernel.bias), table)
+        return convolve(table, self.kernel.weight, self.margins) + bias
 
 
 class Deconvolution(nn.Module):
@@ -48,8 +51,8 @@ class Deconvolution(nn.Module):
 
     def forward(self, table: Tensor) -> Tensor:
         """The table whose convolution has the size of `table`."""
-        weight = self.kernel.weight.transpose(0, 1).flip(2, 3)
-        return convolve(table, weight, self.margins) + cast(Tensor, self.kernel.bias)
+        weight = self.kernel.weight.transpose(-4, -3).flip(-2, -1)
+        return convolve(table, weight, self.margins) + along(cast(Tensor, self.kernel.bias), table)
 
 
 def convolve(table: Tensor, weight: Tensor, margins: Margins) -> Tensor:
@@ -62,21 +65,30 @@ def convolve(table: Tensor, weight: Tensor, margins: Margins) -> Tensor:
         weight: (C', C, rows, columns), as `torch.nn.functional.conv2d` takes it.
         margins: Zeros to add on the left, right, top and bottom.
     """
-    after, before, rows, columns = weight.shape
+    after, before, rows, columns = weight.shape[-4:]
     left, right, top, bottom = margins
     shifts = [
         (0, 0, left - j, right - columns + 1 + j, top - i, bottom - rows + 1 + i)
         for i, j in product(range(rows), range(columns))
     ]
     if before <= after:
-        windows = torch.stack([pad(table, shift) for shift in shifts], dim=-2)
-        return windows.flatten(-2) @ weight.permute(2, 3, 1, 0).reshape(-1, after)
-    mapped = table @ weight.permute(1, 2, 3, 0).reshape(before, -1)
+        windows = torch.stack([_shifted(table, shift) for shift in shifts], dim=-2)
+        return dense(windows.flatten(-2), weight.movedim(-3, -1).flatten(-3))
+    mapped = dense(table, weight.movedim((-4, -3), (-2, -1)).flatten(-4, -2))
     cells = torch.unflatten(mapped, -1, (rows * columns, after)).unbind(-2)
-    total = pad(cells[0], shifts[0])
+    total = _shifted(cells[0], shifts[0])
     for cell, shift in zip(cells[1:], shifts[1:], strict=True):
-        total = total + pad(cell, shift)
+        total = total + _shifted(cell, shift)
     return total
+
+
+def _shifted(table: Tensor, shift: tuple[int, ...]) -> Tensor:
+    """`torch.nn.functional.pad`, without a copy where nothing is added."""
+    if max(shift) > 0:
+        return pad(table, shift)
+    _, _, left, right, top, bottom = shift
+    rows, columns = table.shape[-3] + bottom, table.shape[-2] + right
+    return table[..., -top:rows, -left:columns, :]
 
 
 def same_margins(kernel: tuple[int, int]) -> Margins:

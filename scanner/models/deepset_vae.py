@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, cat, nn
 
+from scanner.layers import Dense
 from scanner.models.common import LATENT, Latent, Outputs, Sampled
 from scanner.representations import Inputs, Shape
 from scanner.trial import Variant
@@ -32,7 +33,7 @@ class DeepSetVAE(nn.Module):
         widths = (shape.features, *WIDTHS)
         self.encoder = nn.Sequential(*_dense(widths))
         self.posterior = Latent(joined, flow)
-        self.expand = nn.Linear(LATENT, WIDTHS[-1] + shape.hlf)
+        self.expand = Dense(LATENT, WIDTHS[-1] + shape.hlf)
         self.decoder = nn.Sequential(nn.ReLU(), *_dense(widths[::-1])[:-1])
 
     def forward(self, inputs: Inputs, noise: Tensor) -> Outputs:
@@ -47,5 +48,5 @@ class DeepSetVAE(nn.Module):
 def _dense(widths: tuple[int, ...]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers += [Dense(before, after), nn.ReLU()]
     return layers

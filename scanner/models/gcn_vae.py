@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scanner.errors import ScannerError
+from scanner.layers import Dense
 from scanner.models.common import LATENT, Latent, Outputs, Sampled
 from scanner.models.graph import GraphConvolution, neighbours, normalized, squared_distances
 from scanner.models.plus_vae import PlusVAE
@@ -71,12 +72,13 @@ class GCNVAE(nn.Module):
         joined, dense = self.flat + shape.extra + shape.hlf, self.flat + shape.hlf
         widths = (shape.features, *WIDTHS)
         self.encoder = nn.ModuleList(
-            GraphConvolution(before, after, self_weight) for before, after in pairwise(widths)
+            GraphConvolution(before, after, self_weight, rectified=True)
+            for before, after in pairwise(widths)
         )
         self.hidden = _dense(joined, hidden) if hidden else nn.Identity()
         self.posterior = Latent(hidden or joined, flow)
         self.expand = nn.Sequential(
-            _dense(LATENT, hidden) if hidden else nn.Identity(), nn.Linear(hidden or LATENT, dense)
+            _dense(LATENT, hidden) if hidden else nn.Identity(), Dense(hidden or LATENT, dense)
         )
         self.decoder = _graph_layers(widths[::-1], self_weight)
 
@@ -84,7 +86,7 @@ class GCNVAE(nn.Module):
         """Encode, sample with `noise` (B, D), and reconstruct all columns."""
         graph, nodes = self._graph(inputs) if self.knn else None, inputs.objects
         for layer in self.encoder:
-            nodes = torch.relu(layer(nodes, graph))
+            nodes = layer(nodes, graph)
         encoded = self.hidden(torch.cat([nodes.flatten(-2), inputs.extra, inputs.hlf], dim=-1))
         sampled: Sampled = self.posterior(encoded, noise)
         dense = self.expand(sampled.zk)
@@ -98,11 +100,13 @@ class GCNVAE(nn.Module):
 
 def _graph_layers(widths: tuple[int, ...], self_weight: float) -> nn.Sequential:
     """Graph convolutions with ReLU between them and a linear output."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [GraphConvolution(before, after, self_weight), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return nn.Sequential(
+        *(
+            GraphConvolution(before, after, self_weight, rectified=k < len(widths) - 2)
+            for k, (before, after) in enumerate(pairwise(widths))
+        )
+    )
 
 
 def _dense(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(before, after), nn.ReLU())
+    return nn.Sequential(Dense(before, after), nn.ReLU())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
+from scanner.layers import Dense, along, dense, dense_gradients
 from scanner.representations import Inputs
 
 NEIGHBOURS = 8
@@ -15,21 +17,74 @@ class GraphConvolution(nn.Module):
     """H' = D^-1/2 (A + w I) D^-1/2 H W + b (arXiv:2110.08508, Eq. 3).
 
     Without a given graph, A is the complete graph without self loops: all nodes have the same
-    degree n + w - 1, so the product is (sum H + (w - 1) H) / degree: one sum, no adjacency matrix.
+    degree n + w - 1, so the product is (sum H + (w - 1) H) / degree: one sum, no adjacency matrix,
+    taken on the narrower side of W.
     """
 
-    def __init__(self, before: int, after: int, self_weight: float) -> None:
+    def __init__(
+        self, before: int, after: int, self_weight: float, rectified: bool = False
+    ) -> None:
         super().__init__()
-        self.linear = nn.Linear(before, after)
-        self.own = self_weight - 1
+        self.linear = Dense(before, after)
+        self.own, self.rectified = self_weight - 1, rectified
 
     def forward(self, nodes: Tensor, graph: Tensor | None = None) -> Tensor:
         """(B, n, before) to (B, n, after); `graph` (B, n, n) is what `normalized` returns."""
+        weight, bias = self.linear.weight, self.linear.bias
         if graph is not None:
-            return graph @ linear(nodes, self.linear.weight) + self.linear.bias
-        weight = self.linear.weight / (nodes.shape[-2] + self.own)
-        shared = linear(nodes.sum(-2, keepdim=True), weight, self.linear.bias)
-        return torch.add(shared, linear(nodes, weight), alpha=self.own)
+            mapped = graph @ dense(nodes, weight) + along(bias, nodes)
+            return torch.relu(mapped) if self.rectified else mapped
+        mixed: Tensor = _Mixed.apply(nodes, weight, bias, self.own, self.rectified)  # type: ignore[no-untyped-call]
+        return mixed
+
+
+class _Mixed(torch.autograd.Function):
+    """A graph convolution on the complete graph and its ReLU, with as few passes as can be.
+
+    The sum over the nodes is taken on the narrower side of the weights.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        nodes: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        own: float,
+        rectified: bool,
+    ) -> Tensor:
+        before, after = weight.shape[-1], weight.shape[-2]
+        ctx.narrow, ctx.own, ctx.scale = before <= after, own, 1 / (nodes.shape[-2] + own)
+        weight = weight * ctx.scale
+        nodes = _mix(nodes, own) if ctx.narrow else nodes
+        mapped = dense(nodes, weight, bias if ctx.narrow else None)
+        if not ctx.narrow:
+            mapped = _mix(mapped, own, along(bias, mapped))
+        if rectified:
+            mapped.relu_()
+        ctx.save_for_backward(nodes, weight, mapped if rectified else None)
+        return mapped
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        nodes, weight, mapped = ctx.saved_tensors
+        if mapped is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, mapped, 0)
+        of_bias = gradient.flatten(weight.dim() - 2, -2).sum(-2)
+        if not ctx.narrow:
+            gradient = _mix(gradient, ctx.own)
+        of_nodes, of_weight = dense_gradients(nodes, weight, gradient, ctx.needs_input_grad[0])
+        if of_nodes is not None and ctx.narrow:
+            of_nodes = _mix(of_nodes, ctx.own)
+        return of_nodes, of_weight * ctx.scale, of_bias, None, None
+
+
+def _mix(nodes: Tensor, own: float, bias: Tensor | None = None) -> Tensor:
+    """Each node's value times `own`, plus the sum over all nodes and the bias."""
+    shared = nodes.sum(-2, keepdim=True)
+    if bias is not None:
+        shared += bias
+    return nodes + shared if own == 1 else torch.add(shared, nodes, alpha=own)
 
 
 def squared_distances(inputs: Inputs, kinematic: int) -> Tensor:

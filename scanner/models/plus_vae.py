@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from scanner.layers import Dense, LayerNorm, along
 from scanner.models.common import LATENT, Latent, Outputs, Sampled
 from scanner.models.graph import neighbours, normalized, pairs, squared_distances
 from scanner.representations import Inputs, Shape
@@ -25,9 +26,9 @@ class RootedConvolution(nn.Module):
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.shared = nn.Linear(before, after, bias=False)
-        self.root = nn.Linear(before, after)
-        self.norm = nn.LayerNorm(after)
+        self.shared = Dense(before, after, bias=False)
+        self.root = Dense(before, after)
+        self.norm = LayerNorm(after)
 
     def forward(self, nodes: Tensor, graph: Tensor, mask: Tensor) -> Tensor:
         """(B, n, before) to (B, n, after); `mask` is (B, n, 1)."""
@@ -61,12 +62,12 @@ class PlusVAE(nn.Module):
             RootedConvolution(width if k else shape.features, width) for k in range(LAYERS)
         )
         joined = 3 * width + shape.extra + shape.hlf
-        self.hidden = nn.Sequential(nn.Linear(joined, width), nn.LayerNorm(width), nn.GELU())
+        self.hidden = nn.Sequential(Dense(joined, width), LayerNorm(width), nn.GELU())
         self.posterior = Latent(width, flow)
-        self.expand = nn.Linear(LATENT, width + shape.hlf)
+        self.expand = Dense(LATENT, width + shape.hlf)
         self.rows = nn.Parameter(torch.randn(shape.slots, width))
         self.decoder = nn.Sequential(
-            nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, shape.features + 1)
+            nn.GELU(), Dense(width, width), nn.GELU(), Dense(width, shape.features + 1)
         )
 
     def forward(self, inputs: Inputs, noise: Tensor) -> Outputs:
@@ -78,14 +79,16 @@ class PlusVAE(nn.Module):
         encoded = self.hidden(torch.cat([*_pooled(nodes, mask), inputs.extra, inputs.hlf], dim=-1))
         sampled: Sampled = self.posterior(encoded, noise)
         dense = self.expand(sampled.zk)
-        table = self.decoder(dense[..., : self.width].unsqueeze(-2) + self.rows)
+        rows = self.rows if self.rows.dim() == 2 else self.rows.unsqueeze(1)
+        table = self.decoder(dense[..., : self.width].unsqueeze(-2) + rows)
         objects, logits = table[..., : self.features], table[..., self.features]
         return Outputs(*sampled, objects, dense[..., self.width :], logits)
 
     def _graph(self, inputs: Inputs) -> Tensor:
         distances = squared_distances(inputs, self.kinematic)
         joined = neighbours(distances, inputs.mask) if self.knn else pairs(inputs.mask)
-        return normalized(joined * torch.exp(-self.sharpness.exp() * distances), 1.0)
+        sharpness = along(self.sharpness, distances).exp()
+        return normalized(joined * torch.exp(-sharpness * distances), 1.0)
 
 
 def _pooled(nodes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

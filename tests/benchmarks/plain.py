@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from scanner.members import initial_model
 from scanner.models import LATENT, build_model
 from scanner.models.common import soft_clamp
 from scanner.representations import Inputs
-from scanner.train import initial_model
 
 from .plain_flows import plain_flow
 
@@ -181,13 +181,19 @@ def hand_over(state, model):
 def _renamed(name, own):
     words = [(r"^(encoder|decoder)\.(\d)\.linear\.weight", r"\1.\2.lin.weight"),
              (r"^(encoder|decoder)\.(\d)\.linear\.bias", r"\1.\2.bias"),
-             (r"^decoder\.(\d)", lambda m: f"decoder.{int(m[1]) // 2}"),
+             (r"^(convolutions|deconvolutions|expand)\.(\d)\.", _with_relu),
              (r"\.kernel\.", "."), (r"\.nets\.(\d+)\.", r".nets.\1.autoregressive_net.")]
     if "expand.weight" in own:
         words += [(r"^expand\.\d\.", "expand.")]
     for old, new in words:
         name = re.sub(old, new, name)
     return name
+
+
+def _with_relu(match):
+    """The number of a layer where every second one is followed by a ReLU of its own."""
+    number = int(match[2])
+    return f"{match[1]}.{number // 2 * 3 + number % 2}."
 
 
 def _is_made(name):

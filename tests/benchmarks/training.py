@@ -11,10 +11,11 @@ from unittest.mock import patch
 import torch
 
 from scanner import models
+from scanner.members import initial_model
 from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS
 from scanner.representations import Inputs, Shape, shape_of
 from scanner.run import score_inputs
-from scanner.train import fit, initial_model
+from scanner.train import fit
 from scanner.trial import Training, Trial, Variant, variant
 
 from . import plain
