@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from functools import partial
 
 import pytest
 from zenodo import LINE, TEXTS, Zenodo, archive
@@ -298,8 +299,9 @@ def test_ctrl_c_keeps_the_part_and_the_same_command_goes_on(server, tmp_path):
     command = [sys.executable, "-m", "scanner", "data", "fetch", "darkmachines", "--data",
                str(tmp_path / "root"), "--server", server.url]
     server.faults = ["wait"]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job ignores it
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          env=os.environ | {"NO_PROXY": "127.0.0.1"}) as child:
+                          env=os.environ | {"NO_PROXY": "127.0.0.1"}, preexec_fn=heard) as child:
         assert "downloading" in child.stderr.readline()
         child.send_signal(signal.SIGINT)
         out, error = child.communicate(timeout=60)
