@@ -12,6 +12,7 @@ from scanner.datasets.custom import add_dataset, make_events, write_dataset
 from scanner.datasets.darkmachines import import_folder
 from scanner.datasets.fetch import fetch
 from scanner.estimate import estimate
+from scanner.generate import generate
 from scanner.inspection import inspect
 from scanner.launch import launch, load_grid
 from scanner.plan import plan
@@ -23,6 +24,7 @@ __all__ = [
     "add_dataset",
     "estimate",
     "fetch",
+    "generate",
     "import_folder",
     "inspect",
     "launch",

@@ -79,7 +79,7 @@ def launch(
         found = scanner.estimate(grid, data_root=data_root, dataset=dataset, cpus=cpus, pilot=pilot)
         click.echo(found.text if found else NO_RATES)
         return
-    with _progress() as progress:
+    with _progress("trials", "starting Ray") as progress:
         outcome = scanner.launch(
             grid, results, data_root=data_root, dataset=dataset, address=address, cpus=cpus,
             retry=retry, only=only, progress=progress,
@@ -199,22 +199,39 @@ def inspect(name: str, data_root: Path | None, out: Path | None, verify: bool) -
     click.echo(scanner.inspect(name, data_root, out=out, verify=verify).text)
 
 
+@data.command()
+@click.argument("recipe", type=GRID)
+@click.option("--name", help="Name of the dataset (the recipe's).")
+@DATA_ROOT
+@click.option("--csv", type=FOLDER, help="Write the challenge's text files here too.")
+@click.option("--cpus", type=click.IntRange(min=1), help="Processes at once (all cores).")
+def generate(
+    recipe: Path, name: str | None, data_root: Path | None, csv: Path | None, cpus: int | None
+) -> None:
+    """Generate the events of RECIPE with PYTHIA and FastJet (the extra `generate`)."""
+    with _progress("chunks", "starting PYTHIA") as progress:
+        made = scanner.generate(
+            recipe, data_root, name=name, csv=csv, cpus=cpus, progress=progress
+        )
+    click.echo(made.text)
+
+
 def _plain(text: str) -> None:
     click.echo(text, err=True)
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress(what: str, start: str) -> Iterator[Progress]:
     """A progress line on a terminal, plain lines otherwise."""
     if not sys.stderr.isatty():
-        yield lambda done, planned, text: _plain(f"{done} of {planned} trials done: {text}")
+        yield lambda done, planned, text: _plain(f"{done} of {planned} {what} done: {text}")
         return
     from rich import progress as rich
 
     text = rich.TextColumn("{task.description}")
     columns = text, rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeRemainingColumn()
     with rich.Progress(*columns) as bar:
-        task = bar.add_task("starting Ray")
+        task = bar.add_task(start)
         yield lambda done, planned, text: bar.update(
             task, completed=done, total=planned, description=text
         )

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pandas as pd
 
 from scanner.metrics import EPS_B
@@ -195,53 +193,6 @@ def control_sentences(compared: pd.DataFrame) -> list[str]:
             f"{strongest} with {present[strongest]:.4f}."
         )
     return lines
-
-
-def flags(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows and models that deserve doubt: columns flag, found, of, examples.
-
-    The tests: eps_S equal at two cuts; an AUC below eps_S (1 - eps_B), which no ROC curve has;
-    eps_S that rises while eps_B falls; AUC below 0.5; zeros; values rounded to 0.01; models that
-    are equal in every number.
-    """
-    name = table["Model"] + " on " + table["Chan"] + "/" + table["Signal"]
-    cuts = list(EPS_B)
-    equal = {(a, b): (table[a] == table[b]) & (table[b] > 0)
-             for a, b in pairwise(cuts)}  # fmt: skip
-    tests = {f"saturated: eps_S the same at {a} and {b}": same for (a, b), same in equal.items()}
-    tests["impossible: AUC < eps_S (1 - eps_B)"] = pd.concat(
-        [table["AUC"] < table[c] * (1 - e) - 1e-12 for c, e in EPS_B.items()], axis=1
-    ).any(axis=1)
-    tests["not monotone: eps_S rises while eps_B falls"] = (
-        table[cuts].diff(axis=1).gt(0).any(axis=1)
-    )
-    tests["inverted: AUC < 0.5"] = table["AUC"] < 0.5
-    tests |= {f"zero eps_S at {c}": table[c] == 0 for c in cuts}
-    rows = [_flag(flag, name[bad].tolist(), len(table)) for flag, bad in tests.items()]
-    return pd.DataFrame(rows + _model_flags(table), columns=["flag", "found", "of", "examples"])
-
-
-def _model_flags(table: pd.DataFrame) -> list[tuple[str, int, int, str]]:
-    same = (table["1e-3"] == table["1e-4"]).groupby(table["Model"]).all()
-    some = (table["1e-3"] > 0).groupby(table["Model"]).any()
-    scaled = table[[*MERITS]] * 100
-    coarse = ((scaled - scaled.round()).abs() < 1e-9).all(axis=1).groupby(table["Model"]).all()
-    wide = table.pivot(index="Model", columns=["Chan", "Signal"], values=[*MERITS])
-    groups: dict[tuple[float, ...], list[str]] = {}
-    for model, values in zip(wide.index, wide.to_numpy().tolist(), strict=True):
-        groups.setdefault(tuple(values), []).append(str(model))
-    twins = [" = ".join(names) for names in groups.values() if len(names) > 1]
-    n = len(same)
-    return [
-        _flag("saturated model: 1e-3 equals 1e-4 everywhere", list(same.index[same & some]), n),
-        _flag("coarse model: every number a multiple of 0.01", list(coarse.index[coarse]), n),
-        (f"identical models ({len(groups)} distinct)", *_flag("", twins, n)[1:]),
-    ]
-
-
-def _flag(flag: str, names: list[str], total: int) -> tuple[str, int, int, str]:
-    more = "; ..." if len(names) > 3 else ""
-    return flag, len(names), total, "; ".join(names[:3]) + more
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:

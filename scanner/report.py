@@ -1,18 +1,21 @@
 """The report: rank the models of result folders and challenge tables, and write reports/<name>/.
 
-The same results give the same bytes: no file holds a time, a host or a path of this machine.
+The same results give the same bytes: no file holds a path of this machine, and the only times and
+hosts are those of the trials.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from scanner import origins
 from scanner.comparison import total_improvement
+from scanner.doubts import doubts, without
 from scanner.errors import ResultError
 from scanner.figures import planned
 from scanner.findings import against_controls, control_rows, seed_table
@@ -81,11 +84,15 @@ def report(
         raise ResultError(f"convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
     given = list(dict.fromkeys(map(Path, sources))) or [newest_scan(Path("results"))]
     pool = read_pool(given)
+    made = origins.read_sources(given)
+    pool = replace(pool, notes=(*pool.notes, *origins.cautions(made)))
     rankings = {word: rank(pool.table, word, pool.channels) for word in CONVENTIONS}
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
     drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])
     files = _files(name, pool, rankings, convention, drawings, style)
+    texts = origins.files(name, given, made, pool.cells, "ranking")
+    files |= {file: text.encode() for file, text in texts.items()}
     for file, content in files.items():
         write_atomic(folder / file, partial(Path.write_bytes, data=content))
     return Report(
@@ -130,6 +137,7 @@ def _files(
         "ranking.tex": latex(parts),
         "metrics.csv": to_csv(pool.table),
         "total_improvement.csv": to_csv(total_improvement(pool.table)),
+        "doubts.csv": to_csv(doubts(pool.table)),
         "index.html": page(name, heading, parts, figures),
     }
     if len(found.controls):
@@ -141,6 +149,10 @@ def _files(
         texts["table_s1.csv"] = to_csv(found.seeds)
         texts["table_s1.md"] = markdown(name, heading, seed_sections(pool, found.seeds))
         texts["table_s1.tex"] = latex(seed_sections(pool, found.seeds))
+    kept, gone = without(pool.table)
+    if len(gone) and len(kept):
+        again = [rank(kept, word, pool.channels) for word in CONVENTIONS]
+        texts["ranking_without.csv"] = to_csv(pd.concat(again))
     texts |= long_tables(parts)
     return {file: text.encode() for file, text in texts.items()} | figures
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from scanner import findings, tables
+from scanner import doubts, findings, tables
 from scanner.comparison import agreement, total_improvement
 from scanner.pages import Card, Section
 from scanner.pool import Pool
-from scanner.ranking import MERITS, RANKINGS
+from scanner.ranking import MERITS, RANKINGS, rank
 from scanner.rendering import Drawing
 from scanner.teaching import EVERY, teaching_count, teaching_sentences
 
@@ -60,6 +60,11 @@ FOLD = 20  # rows
 COVERAGE_TEXT = (
     "One line per value of an axis of the grid, over all values of the other axes; a cell is done "
     "when its numbers are there."
+)
+WITHOUT_TEXT = (
+    "They are saturated in every row, have a row that no ROC curve has, or repeat another model. "
+    "The first of every method over all pairs, by name where several share the place; "
+    "ranking_without.csv has every place, doubts.csv every flag of every row."
 )
 FLAG_TEXT = (
     "Every row and model is tested; nothing is dropped or repaired. An equal eps_S at two cuts is "
@@ -127,10 +132,26 @@ def sections(
                          total_improvement(pool.table).head(10)))  # fmt: skip
     parts += [*seed_sections(pool, found.seeds), *_searches(pool)]
     parts += [Section(one.title, (one.text,), figure=one.name, group="figures") for one in drawings]
-    doubt = Section("Rows and models to doubt", (FLAG_TEXT,), findings.flags(pool.table),
-                    group="controls")  # fmt: skip
     return [*parts, *_controls(pool, shown, found.controls), *teaching_sections(found.teaching),
-            doubt, *_origin(pool)]  # fmt: skip
+            *_doubts(pool, shown, convention), *_origin(pool)]  # fmt: skip
+
+
+def _doubts(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Section]:
+    """What is wrong with rows and models, and what the rankings are without the worst."""
+    counts = Section("Rows and models to doubt", (FLAG_TEXT,), doubts.flags(pool.table),
+                     group="controls")  # fmt: skip
+    kept, gone = doubts.without(pool.table)
+    if gone.empty or kept.empty:
+        return [counts]
+    again = rank(kept, convention, pool.channels)
+    models = pool.table["Model"].nunique()
+    text = f"{len(gone)} of {models} models are left out here. {WITHOUT_TEXT}"
+    return [
+        counts,
+        Section("The rankings without the doubtful models", (text,),
+                doubts.compared(shown, again), group="controls"),
+        Section("Models left out of the rankings without", (), gone, folded=True, group="controls"),
+    ]  # fmt: skip
 
 
 def _side_by_side(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Section]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -19,9 +20,12 @@ LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "#": r"\#", "$": r"\$",
     "%": r"\%", "&": r"\&", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}",
-    '"': r"\textquotedbl{}", "†": r"$\dagger$",
+    '"': r"\textquotedblright{}", "`": r"\textasciigrave{}", "*": "{*}", "-": "{-}",
+    "†": r"$\dagger$", "±": r"$\pm$", "×": r"$\times$", "β": r"$\beta$", "ε": r"$\epsilon$",
+    "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}", "–": r"\textendash{}",
+    "\n": " ", "\t": " ",
 }  # fmt: skip
-_LATEX = str.maketrans(LATEX)
+_LATEX = str.maketrans({key: value for key, value in LATEX.items() if key != "-"})
 _MARKDOWN = str.maketrans({"|": r"\|", "\n": " ", "*": r"\*", "`": r"\`", "<": "&lt;"})
 
 
@@ -123,8 +127,13 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def latex_escape(text: str) -> str:
-    """Text with every character that LaTeX reads as a command made literal."""
-    return text.translate(_LATEX)
+    """Text with every character that LaTeX reads as a command made literal.
+
+    Letters that its old fonts lack become their number, `[U+4E2D]`, so that two names never look
+    alike; of `--`, which would become a dash, the second sign is set apart.
+    """
+    known = "".join(c if " " <= c <= "~" or c in LATEX else f"[U+{ord(c):04X}]" for c in text)
+    return re.sub("(?<=-)-", LATEX["-"], known.translate(_LATEX))
 
 
 def present(table: pd.DataFrame) -> tuple[int, int]:

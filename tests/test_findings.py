@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from fake_results import write_results
 
+from scanner.doubts import flags
 from scanner.findings import (
     against_controls,
     combine_seeds,
@@ -12,7 +13,6 @@ from scanner.findings import (
     control_sentences,
     control_summary,
     first_models,
-    flags,
     seed_table,
     small_backgrounds,
 )

@@ -65,7 +65,8 @@ def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path, mo
     assert names == {
         "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv", "total_improvement.csv",
         "controls.csv", "teaching.csv", "teaching.md", "table_s1.csv", "table_s1.md",
-        "table_s1.tex", "index.html", *(f"seeds.{kind}" for kind in KINDS),
+        "table_s1.tex", "index.html", "provenance.json", "references.bib", "report.tex",
+        "commands.csv", "doubts.csv", *(f"seeds.{kind}" for kind in KINDS),
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "out0").iterdir()} == names
     for one, two in zip(*(report_.files for report_ in made), strict=True):

@@ -60,12 +60,22 @@ def test_csv_keeps_every_name(name):
     assert list(csv.reader(io.StringIO(to_csv(table), newline="")))[1] == [name, "1.5"]
 
 
-@given(st.text(alphabet="ab\\{}_#$%&~^<>|[]\"", max_size=12))
+@given(st.text(max_size=12) | st.text(alphabet="ab\\{}_#$%&~^<>|[]\"*-`†\n", max_size=12))
 def test_latex_leaves_no_bare_special_character(text):
     escaped = latex_escape(text)
     for replacement in sorted(LATEX.values(), key=len, reverse=True):
         escaped = escaped.replace(replacement, "")
-    assert set(escaped) <= {"a", "b"}
+    assert not set(escaped) & set(LATEX) - {"-"}
+    assert escaped.isascii()
+    assert escaped.isprintable()
+    assert "--" not in latex_escape(text)
+
+
+@given(st.lists(st.text(max_size=6), min_size=2, max_size=2, unique=True))
+def test_different_names_stay_different_in_latex(names):
+    plain = [re.sub(r"[\t\n]", " ", name).replace("”", '"') for name in names]
+    if plain[0] != plain[1]:
+        assert latex_escape(names[0]) != latex_escape(names[1])
 
 
 def test_latex_table_is_complete():
