@@ -178,18 +178,21 @@ def parquet_options() -> dict[str, Any]:
             "column_encoding": dict.fromkeys(["met", "met_phi", *lists], "BYTE_STREAM_SPLIT")}
 
 
-def write_index(folder: Path, source: str, files: dict[str, dict[str, Any]]) -> None:
+def write_index(folder: Path, source: str, files: dict[str, dict[str, Any]],
+                origin: Mapping[str, str | int] | None = None) -> None:
     """Write `dataset.json`, which makes a folder a dataset.
 
     Args:
         folder: Folder that holds the files.
         source: Name of what was imported.
         files: Facts of each file, by `parquet_name`; size and sha256 are added here.
+        origin: Where it was fetched from.
     """
     facts = {name: entry | {"bytes": (folder / name).stat().st_size,
                             "sha256": sha256(folder / name)} for name, entry in files.items()}
     index = {"schema_version": SCHEMA_VERSION, "source": source,
-             "units": {"E, pT, MET": "GeV", "phi": "radians"}, "files": facts}
+             "units": {"E, pT, MET": "GeV", "phi": "radians"},
+             **({"origin": dict(origin)} if origin else {}), "files": facts}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
 
 
@@ -268,11 +271,13 @@ def _check_size(file: Path, size: int, name: str) -> None:
 
 
 def _channels(index: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Signals by channel: the challenge's channels first, then others by name."""
     entries = index["files"].values()
+    found = {entry["channel"] for entry in entries}
     return {channel: tuple(sorted(entry["process"] for entry in entries
                                   if entry["channel"] == channel
                                   and entry["process"] != BACKGROUND))
-            for channel in CHANNELS if any(entry["channel"] == channel for entry in entries)}
+            for channel in sorted(found, key=lambda name: (name not in CHANNELS, name))}
 
 
 def _digest(index: dict[str, Any]) -> str:
