@@ -8,7 +8,9 @@ from scanner.launch import ...`.
 __version__ = "0.1.0"
 
 from scanner.datasets import list_datasets
+from scanner.datasets.custom import add_dataset, make_events, write_dataset
 from scanner.datasets.darkmachines import import_folder
+from scanner.datasets.fetch import fetch
 from scanner.estimate import estimate
 from scanner.generate import generate
 from scanner.inspection import inspect
@@ -19,15 +21,19 @@ from scanner.score_events import score_events
 from scanner.status import status
 
 __all__ = [
+    "add_dataset",
     "estimate",
+    "fetch",
     "generate",
     "import_folder",
     "inspect",
     "launch",
     "list_datasets",
     "load_grid",
+    "make_events",
     "plan",
     "report",
     "score_events",
     "status",
+    "write_dataset",
 ]

@@ -21,6 +21,10 @@ DATA_ROOT = click.option(
     "--data", "data_root", type=FOLDER, envvar="SCANNER_DATA",
     help="Folder of imported datasets (SCANNER_DATA, else ./data).",
 )  # fmt: skip
+CPUS = click.option(
+    "--cpus", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
+    help="Processes that read.",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -147,10 +151,7 @@ def list_(data_root: Path | None) -> None:
 @click.option("--name", default="darkmachines", show_default=True, help="Name of the dataset.")
 @DATA_ROOT
 @click.option("--skip-bad", default=0, show_default=True, help="Bad lines to tolerate per file.")
-@click.option(
-    "--cpus", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
-    help="Processes that read.",
-)  # fmt: skip
+@CPUS
 def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus: int) -> None:
     """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3.
 
@@ -161,6 +162,31 @@ def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus
             source, name, data_root, skip_bad=skip_bad, cpus=cpus, progress=progress
         )
     click.echo(made.text)
+
+
+@data.command()
+@click.argument("name")
+@DATA_ROOT
+@click.option("--server", default="https://zenodo.org", show_default=True, help="Or a mirror.")
+@CPUS
+def fetch(name: str, data_root: Path | None, server: str, cpus: int) -> None:
+    """Download, check and import the published dataset NAME: darkmachines, darkmachines-secret.
+
+    After an interruption the same command goes on where it stopped.
+    """
+    with _bytes_bar() as progress:
+        made = scanner.fetch(name, data_root, server=server, cpus=cpus, progress=progress)
+    click.echo(made.text)
+
+
+@data.command()
+@click.argument("source", type=FOLDER)
+@click.option("--name", required=True, help="Name of the dataset.")
+@DATA_ROOT
+def add(source: Path, name: str, data_root: Path | None) -> None:
+    """Add your own events: SOURCE holds chan<channel>/background.parquet and signals beside it."""
+    made = scanner.add_dataset(source, name, data_root)
+    click.echo(f"{made.name:20s} {made.text}  {made.path}")
 
 
 @data.command()
@@ -215,11 +241,11 @@ def _progress(what: str, start: str) -> Iterator[Progress]:
 def _bytes_bar() -> Iterator[Callable[[int, int, str], None]]:
     """A bar over bytes with their rate on a terminal, a plain line per tenth otherwise."""
     if not sys.stderr.isatty():
-        tenths = set[int]()
+        said = set[tuple[int, str]]()
 
         def say(done: int, total: int, text: str) -> None:
-            if (tenth := 10 * done // max(total, 1)) not in tenths:
-                tenths.add(tenth)
+            if (now := (10 * done // total if total else 0, text)) not in said:
+                said.add(now)
                 _plain(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {text}")
 
         yield say
@@ -231,7 +257,7 @@ def _bytes_bar() -> Iterator[Callable[[int, int, str], None]]:
     with rich.Progress(text, rich.BarColumn(), *columns) as bar:
         task = bar.add_task("")
         yield lambda done, total, text: bar.update(
-            task, completed=done, total=total, description=text
+            task, completed=done, total=total or None, description=text
         )
 
 

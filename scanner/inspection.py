@@ -14,7 +14,7 @@ import pandas as pd
 
 from scanner.datasets import Dataset, open_dataset
 from scanner.datasets import verify as verify_files
-from scanner.datasets.files import BACKGROUND
+from scanner.datasets.files import BACKGROUND, read_index
 from scanner.datasets.summary import Columns, Summary, summarise
 from scanner.events import KINDS
 from scanner.pages import Section, page
@@ -101,8 +101,11 @@ def _tables(summary: Summary) -> dict[str, pd.DataFrame]:
 def _notes(found: Inspection) -> list[str]:
     rows = found.summary.processes
     outside = int(rows["outside_selection"].sum())
+    origin = read_index(found.dataset.path).get("origin")
     notes = [f"{rows['events'].sum()} events in {len(rows)} files; sha256 of the dataset: "
              f"{found.dataset.digest}"]  # fmt: skip
+    notes += [f"fetched from {origin['url']}, sha256 {origin['sha256']}, published checksum: "
+              f"{origin['published_checksum']}"] if origin else []  # fmt: skip
     notes += ["every file agrees with its sha256"] if found.verified else []
     notes += [f"{outside} events fail a cut of their channel's selection" if outside else
               "every event passes its channel's selection"]  # fmt: skip
@@ -110,6 +113,11 @@ def _notes(found: Inspection) -> list[str]:
     notes += [f"the background of channel {channel} has weights that differ; they are not used, "
               "here and in training" for channel in weighted["channel"]]  # fmt: skip
     return notes
+
+
+def _short(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with four significant digits of every fraction; CSV files have all."""
+    return table.map(lambda value: float(f"{value:.4g}") if isinstance(value, float) else value)
 
 
 def _plain(table: pd.DataFrame) -> str:
@@ -135,7 +143,7 @@ def _files(found: Inspection) -> dict[str, bytes]:
 
 
 def _sections(found: Inspection, figures: list[str]) -> list[Section]:
-    tables = [Section(TITLES[name], (), table.round(4), folded=name in FOLDED,
+    tables = [Section(TITLES[name], (), _short(table), folded=name in FOLDED,
                       file=f"{name}.csv")
               for name, table in _tables(found.summary).items() if len(table)]  # fmt: skip
     text = ("Grey: the background, stacked by generated process. Lines: signals. Each is divided "

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 
+from scanner.channel import ChannelData, load_channel_of
 from scanner.cost import Rate, Rates, planned_kinds
 from scanner.errors import ScannerError
 from scanner.plan import Plan
 from scanner.provenance import commit
-from scanner.representations import Arrays, Inputs
-from scanner.run import ChannelData, load_channel_of, write_trial
+from scanner.representations import Inputs
+from scanner.run import write_trial
 from scanner.train import FitResult, fit
 from scanner.trial import Trial
 
@@ -124,7 +125,7 @@ def _part(data: ChannelData, events: int) -> ChannelData:
     return replace(
         data,
         test={name: _first(inputs, events) for name, inputs in data.test.items()},
-        arrays={name: Arrays(*(t[:events] for t in a)) for name, a in data.arrays.items()},
+        quantities={name: array[:events] for name, array in data.quantities.items()},
         events={name: numbers[:events] for name, numbers in data.events.items()},
     )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,8 @@ import torch
 from torch.func import functional_call
 
 from scanner import store
+from scanner.channel import ChannelData, load_channel_of
 from scanner.combinations import rank_averages
-from scanner.datasets import open_dataset, read
 from scanner.errors import DataError, ResultError
 from scanner.latents import latent_vectors
 from scanner.members import State
@@ -24,36 +22,14 @@ from scanner.models import LATENT, build_model
 from scanner.packing import fit_in_parts, is_out_of_memory
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
-from scanner.representations import Arrays, Inputs, Scaler, encode, fit_scaler
-from scanner.split import split_indices
+from scanner.representations import Inputs
 from scanner.study import Study
 from scanner.train import FitResult
-from scanner.trial import Split, Trial, Variant
+from scanner.trial import Trial
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}
 UNTRAINED = "untrained_"
 Row = dict[str, str | float | int]
-
-
-@dataclass(frozen=True)
-class ChannelData:
-    """One channel as a trial needs it: raw arrays, scaled inputs, and which event is which.
-
-    Attributes:
-        train: Background training inputs.
-        validation: Background validation inputs.
-        test: Background test inputs and each signal's, by process.
-        arrays: The same test events before scaling.
-        events: Row of every test event in its file, by process.
-        scaler: Fitted on the background training events alone.
-    """
-
-    train: Inputs
-    validation: Inputs
-    test: dict[str, Inputs]
-    arrays: dict[str, Arrays]
-    events: dict[str, np.ndarray]
-    scaler: Scaler
 
 
 def run_pack(
@@ -136,41 +112,6 @@ def failure(error: Exception) -> dict[str, str]:
     return {"class": kind, "exception": repr(error), "frame": where, "traceback": text}
 
 
-@lru_cache(maxsize=2)
-def load_channel(
-    dataset: str,
-    channel: str,
-    representation: Variant,
-    hlf: bool,
-    split: Split,
-    data_root: Path | None,
-    device: str,
-) -> ChannelData:
-    """Read, encode, split and scale one channel; labels decide nothing but the file names."""
-    opened = open_dataset(dataset, data_root)
-    background = encode(representation, read(opened, channel, "background"))
-    parts = split_indices(len(background.objects), split, channel)
-    train, validation, test = (_take(background, index) for index in parts)
-    scaler = fit_scaler(train, representation, hlf)
-    names = opened.channels[channel]
-    signals = {name: encode(representation, read(opened, channel, name)) for name in names}
-    arrays = {"background": test, **signals}
-    return ChannelData(
-        _inputs(scaler, train, device),
-        _inputs(scaler, validation, device),
-        {name: _inputs(scaler, a, device) for name, a in arrays.items()},
-        arrays,
-        {"background": parts[2]} | {s: np.arange(len(a.objects)) for s, a in signals.items()},
-        scaler,
-    )
-
-
-def load_channel_of(trial: Trial, data_root: Path | None, device: str) -> ChannelData:
-    """The channel that a trial is trained on, as it is trained."""
-    source = trial.dataset, trial.channel, trial.representation, trial.hlf, trial.split
-    return load_channel(*source, data_root, device)
-
-
 def score_inputs(
     trial: Trial, state: State, inputs: Inputs, prefix: str = ""
 ) -> dict[str, np.ndarray]:
@@ -193,12 +134,13 @@ def score_inputs(
 
 def control_scores(data: ChannelData, process: str) -> dict[str, np.ndarray]:
     """What no training gives: norm of the scaled event, HT, MET and multiplicity, float32."""
-    arrays, inputs = data.arrays[process], data.test[process]
+    inputs = data.test[process]
+    met, ht, _, multiplicity = data.quantities[process].T
     return {
         "norm": inputs.objects.flatten(1).norm(dim=1).float().cpu().numpy(),
-        "ht": arrays.hlf[:, 1].numpy(),
-        "met": arrays.hlf[:, 0].numpy(),
-        "multiplicity": arrays.multiplicity.sum(1).numpy(),
+        "ht": ht,
+        "met": met,
+        "multiplicity": multiplicity.astype(np.int64),
     }
 
 
@@ -288,12 +230,3 @@ def _any_nan(arrays: Iterable[np.ndarray]) -> bool:
 def _lowest(losses: list[float]) -> float:
     finite = [loss for loss in losses if np.isfinite(loss)]
     return min(finite) if finite else np.nan
-
-
-def _take(arrays: Arrays, index: np.ndarray) -> Arrays:
-    picked = torch.from_numpy(index)
-    return Arrays(*(tensor[picked] for tensor in arrays))
-
-
-def _inputs(scaler: Scaler, arrays: Arrays, device: str) -> Inputs:
-    return Inputs(*(tensor.to(device) for tensor in scaler.apply(arrays)))

@@ -18,12 +18,13 @@ import torch
 from torch.func import functional_call
 
 from scanner import store
+from scanner.channel import load_channel_of
 from scanner.losses import training_loss
 from scanner.members import State, stream
 from scanner.models import LATENT, build_model
 from scanner.provenance import provenance
 from scanner.representations import Inputs
-from scanner.run import attempt, load_channel_of, train_pack
+from scanner.run import attempt, train_pack
 from scanner.study import Found, Record, Study
 from scanner.train import VALIDATION_BATCH
 from scanner.trial import Trial

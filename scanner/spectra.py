@@ -22,7 +22,7 @@ GREYS = ("#949494", "#ababab", "#c0c0c0", "#d3d3d3", "#e4e4e4", "#f4f4f4")
 LINES = (("#000000", "-"), ("#0072b2", (0, (6, 1.5))), ("#d55e00", (0, (1.2, 1))),
          ("#009e73", (0, (5, 1.5, 1, 1.5))))  # fmt: skip
 BINS = 24
-PANEL_INCHES, LEGEND_INCHES = (2.6, 2.2), 2.3
+WIDTH_INCHES, ROW_INCHES = 10.0, 2.2
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def spectra(title: str, tables: Mapping[str, pd.DataFrame], groups: list[str]) -
     first = next(iter(tables.values()))
     signals = [str(name) for name in first if name not in (*groups, "low", "high")]
     chunks = [signals[k : k + len(LINES)] for k in range(0, max(len(signals), 1), len(LINES))]
-    size = PANEL_INCHES[0] * len(tables) + LEGEND_INCHES, PANEL_INCHES[1] * len(chunks) + 0.3
+    size = WIDTH_INCHES, ROW_INCHES * len(chunks) + 0.3
     with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=size, layout="constrained")
         figure.suptitle(title, fontsize=10)

@@ -61,6 +61,8 @@ def test_a_wrong_grid_shows_all_errors_and_exits_with_2(tmp_path):
         ("report",),
         ("data", "import", "none"),
         ("data", "inspect", "none"),
+        ("data", "fetch", "none"),
+        ("data", "add", "none", "--name", "mine"),
         ("nonsense",),
     ],
 )

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from scanner.datasets import darkmachines, parse, pieces, read
 from scanner.datasets.darkmachines import discover, import_folder, write_text
+from scanner.datasets.files import processes
 from scanner.datasets.published import COUNTS, outside_selection
 from scanner.errors import DataError
 from scanner.events import KINDS, Events, ht, multiplicity
@@ -254,6 +255,15 @@ def test_a_failed_import_leaves_the_old_dataset(tmp_path):
     place(tmp_path, "chan3/y_chan3.csv", GOOD)
     assert import_folder(source, "d", tmp_path / "root").dataset.channels == {"3": ("x", "y")}
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["d"]
+
+
+def test_an_interrupted_import_of_other_files_leaves_nothing_in_the_next_one(tmp_path):
+    source = place(tmp_path / "a", "chan3/x_chan3.csv", GOOD).parent.parent
+    for file in ("background.parquet", "background.json", "other.parquet", "other.json"):
+        place(tmp_path / "root/.d.import", f"chan3/{file}", b"{}")
+    made = import_folder(source, "d", tmp_path / "root").dataset
+    assert sorted(path.name for path in made.path.rglob("*.*")) == ["dataset.json", "x.parquet"]
+    assert processes(made, "3") == ["x"]
 
 
 def test_tree_with_all_channels(tmp_path):

@@ -13,8 +13,10 @@ import torch
 from conftest import make_trial
 from sklearn.metrics import roc_auc_score, roc_curve
 
+import scanner.channel
 import scanner.run
 from scanner import store
+from scanner.channel import load_channel_of
 from scanner.datasets import open_dataset, read
 from scanner.registry import Entry
 from scanner.run import failure, run_pack, score_inputs
@@ -85,9 +87,7 @@ def test_weights_give_the_scores_again(results, pack):
     record = torch.load(results / "weights" / f"{pack[1].id}.pt", weights_only=True)
     trial = from_json(record["metadata"]["trial"])
     assert trial == pack[1]
-    data = scanner.run.load_channel(
-        "sample", "3", trial.representation, False, trial.split, None, "cpu"
-    )
+    data = load_channel_of(trial, None, "cpu")
     signal = open_dataset("sample").channels["3"][0]
     scores = store.read_scores(results / "scores" / f"{trial.id}.parquet")
     again = score_inputs(trial, record["state"], data.test[signal])
@@ -96,10 +96,13 @@ def test_weights_give_the_scores_again(results, pack):
 
 
 def test_signals_do_not_touch_training(results, pack, monkeypatch, tmp_path):
-    monkeypatch.setattr(scanner.run, "read", lambda d, c, process: read(d, c, "background"))
-    scanner.run.load_channel.cache_clear()
+    for name in ("chunks", "count"):
+        real = getattr(scanner.channel, name)
+        monkeypatch.setattr(scanner.channel, name, lambda d, c, process, *size, real=real: real(
+            d, c, "background", *size))
+    scanner.channel.load_channel.cache_clear()
     run_pack(pack, tmp_path)
-    scanner.run.load_channel.cache_clear()
+    scanner.channel.load_channel.cache_clear()
     paths = [folder / "weights" / f"{pack[0].id}.pt" for folder in (results, tmp_path)]
     one, other = (torch.load(path, weights_only=True) for path in paths)
     for part in ("state", "scaler"):

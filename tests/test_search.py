@@ -19,6 +19,7 @@ from conftest import make_trial
 
 import scanner
 from scanner import store
+from scanner.channel import load_channel_of
 from scanner.collected import metrics
 from scanner.datasets import open_dataset, read
 from scanner.datasets.darkmachines import import_folder, write_text
@@ -29,7 +30,6 @@ from scanner.models import build_model
 from scanner.pending import pending_jobs
 from scanner.plan import plan, summary
 from scanner.pool import read_pool
-from scanner.run import load_channel_of
 from scanner.search import Place, run_study, suggest
 from scanner.status import describe, status
 from scanner.study import Found, Record, Study, record

@@ -27,7 +27,7 @@ ROWS = (
      "plots", "spectra"),
     ("representations", "layers", "flows", "models", "losses", "scores"),
     ("datasets", "provenance", "lock", "store", "collected"),
-    ("generate", "members", "train", "packing", "latents", "run", "pilot", "trained"),
+    ("channel", "generate", "members", "train", "packing", "latents", "run", "pilot", "trained"),
     ("search", "pending", "launch", "estimate", "status", "pool", "origins",
      "rendering", "trial_figures",
      "figures", "pages", "sections", "report", "score_events", "inspection"),
@@ -36,6 +36,7 @@ ROWS = (
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
 ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"},
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"},
+           "pooch": {"datasets"}, "requests": {"datasets"},
            "pythia8mc": {"generate"}, "fastjet": {"generate"}, "awkward": {"generate"}}
 LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
 # launch writes the token of its Ray, into a scratch folder; estimate the rates of this machine;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +40,8 @@ TEXT_GROUP = {"j": 0, "b": 0, "e-": 1, "e+": 1, "m-": 2, "m+": 2, "g": 3}  # ord
 
 
 def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad: int = 0,
-                  cpus: int = 1, progress: Progress | None = None) -> ImportReport:
+                  cpus: int = 1, origin: Mapping[str, str | int] | None = None,
+                  progress: Progress | None = None) -> ImportReport:
     """Import text files as the dataset `name`; on an error nothing is written or replaced.
 
     After an interruption the same call takes over the files that were finished.
@@ -52,6 +53,7 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
         root: Folder of the datasets, see `data_root`.
         skip_bad: Bad lines per file that are left out, and listed, instead of being an error.
         cpus: Processes that read, also where there is one file; the result is the same.
+        origin: Where the files were fetched from, to be kept in `dataset.json`.
         progress: Called with the bytes done, the bytes of all files, and the file being read.
 
     Raises:
@@ -61,6 +63,9 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
     target = check_name(name, root)
     found, notes = discover(source)
     with resuming(target) as folder:
+        kept = {path for file in found for path in (_record(file, folder), _place(file, folder))}
+        for stale in {*folder.glob("chan*/*")} - kept:  # of an interrupted import of other files
+            stale.unlink()
         finished = {file: report for file in found if (report := _finished(file, folder, skip_bad))}
         if finished:
             notes = [f"{len(finished)} files were finished before the interruption", *notes]
@@ -70,7 +75,8 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
         for file in found:
             _record(file, folder).unlink()
         write_index(folder, source.resolve().name, {
-            parquet_name(file.channel, file.process): _facts(reports[file]) for file in found})
+            parquet_name(file.channel, file.process): _facts(reports[file]) for file in found},
+            origin)
     return ImportReport(open_dataset(name, root), tuple(reports[f] for f in found), tuple(notes))
 
 
@@ -156,7 +162,7 @@ def _import_file(file: SourceFile, stream: Iterator[Part], folder: Path, skip_ba
     start, size, count, lines, skipped = time.perf_counter(), 0, 0, 0, list[str]()
     objects, unusual = np.zeros(len(KINDS), int), np.zeros(len(UNUSUAL), int)
     source = SourceHash(file.path)
-    with (source, complete(folder / parquet_name(file.channel, file.process)) as target,
+    with (source, complete(_place(file, folder)) as target,
           pq.ParquetWriter(target, EVENT_SCHEMA, **parquet_options()) as writer):
         for part in stream:
             _take_faults(file.path, part, lines, skip_bad, skipped)
@@ -190,9 +196,13 @@ def _take_faults(path: Path, part: Part, lines: int, skip_bad: int, skipped: lis
         skipped.append(text)
 
 
+def _place(file: SourceFile, folder: Path) -> Path:
+    return folder / parquet_name(file.channel, file.process)
+
+
 def _record(file: SourceFile, folder: Path) -> Path:
     """The report of a finished file: it is there while the import goes on."""
-    return (folder / parquet_name(file.channel, file.process)).with_suffix(".json")
+    return _place(file, folder).with_suffix(".json")
 
 
 def _finished(file: SourceFile, folder: Path, skip_bad: int) -> FileReport | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scanner.datasets.published import CHANNELS
@@ -20,6 +21,7 @@ from scanner.events import SCHEMA_VERSION, Events, from_table
 INDEX = "dataset.json"
 SAMPLE = Path(__file__).parent / "sample"
 BACKGROUND = "background"
+WORDS = ["process", "event_id"]
 
 
 @dataclass(frozen=True)
@@ -122,17 +124,19 @@ def read(dataset: Dataset, channel: str, process: str) -> Events:
     Raises:
         DataError: No such channel or process, or a file of another schema version.
     """
-    if channel not in dataset.channels:
-        raise DataError(f"dataset {dataset.name!r}: no channel {channel!r}; it has "
-                        f"{', '.join(dataset.channels)}")
-    file = dataset.path / parquet_name(channel, process)
-    if file.is_file():
-        return from_table(pq.read_table(file, read_dictionary=["process", "event_id"]))
-    if process == BACKGROUND:
-        raise DataError(f"dataset {dataset.name!r}: channel {channel} has no background; import a "
-                        f"folder that holds chan{channel}/background_chan{channel}_*.csv")
-    raise DataError(f"dataset {dataset.name!r}: channel {channel} has no signal {process!r}; it "
-                    f"has {', '.join(dataset.channels[channel]) or 'none'}")
+    return from_table(pq.read_table(_file(dataset, channel, process), read_dictionary=WORDS))
+
+
+def count(dataset: Dataset, channel: str, process: str) -> int:
+    """The number of events that `read` reads."""
+    return int(pq.read_metadata(_file(dataset, channel, process)).num_rows)
+
+
+def chunks(dataset: Dataset, channel: str, process: str, events: int) -> Iterator[Events]:
+    """What `read` reads, in order, some events at a time so that memory is bounded."""
+    with pq.ParquetFile(_file(dataset, channel, process), read_dictionary=WORDS) as file:
+        for batch in file.iter_batches(events):
+            yield from_table(pa.Table.from_batches([batch]))
 
 
 def processes(dataset: Dataset, channel: str) -> list[str]:
@@ -174,18 +178,21 @@ def parquet_options() -> dict[str, Any]:
             "column_encoding": dict.fromkeys(["met", "met_phi", *lists], "BYTE_STREAM_SPLIT")}
 
 
-def write_index(folder: Path, source: str, files: dict[str, dict[str, Any]]) -> None:
+def write_index(folder: Path, source: str, files: dict[str, dict[str, Any]],
+                origin: Mapping[str, str | int] | None = None) -> None:
     """Write `dataset.json`, which makes a folder a dataset.
 
     Args:
         folder: Folder that holds the files.
         source: Name of what was imported.
         files: Facts of each file, by `parquet_name`; size and sha256 are added here.
+        origin: Where it was fetched from.
     """
     facts = {name: entry | {"bytes": (folder / name).stat().st_size,
                             "sha256": sha256(folder / name)} for name, entry in files.items()}
     index = {"schema_version": SCHEMA_VERSION, "source": source,
-             "units": {"E, pT, MET": "GeV", "phi": "radians"}, "files": facts}
+             "units": {"E, pT, MET": "GeV", "phi": "radians"},
+             **({"origin": dict(origin)} if origin else {}), "files": facts}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
 
 
@@ -242,6 +249,20 @@ def _names(root: Path | None) -> list[str]:
     return sorted({SAMPLE.name, *(name for name in found if not name.startswith("."))})
 
 
+def _file(dataset: Dataset, channel: str, process: str) -> Path:
+    if channel not in dataset.channels:
+        raise DataError(f"dataset {dataset.name!r}: no channel {channel!r}; it has "
+                        f"{', '.join(dataset.channels)}")
+    file = dataset.path / parquet_name(channel, process)
+    if file.is_file():
+        return file
+    if process == BACKGROUND:
+        raise DataError(f"dataset {dataset.name!r}: channel {channel} has no background; import a "
+                        f"folder that holds chan{channel}/background_chan{channel}_*.csv")
+    raise DataError(f"dataset {dataset.name!r}: channel {channel} has no signal {process!r}; it "
+                    f"has {', '.join(dataset.channels[channel]) or 'none'}")
+
+
 def _check_size(file: Path, size: int, name: str) -> None:
     actual = file.stat().st_size if file.is_file() else None
     if actual != size:
@@ -250,11 +271,13 @@ def _check_size(file: Path, size: int, name: str) -> None:
 
 
 def _channels(index: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Signals by channel: the challenge's channels first, then others by name."""
     entries = index["files"].values()
+    found = {entry["channel"] for entry in entries}
     return {channel: tuple(sorted(entry["process"] for entry in entries
                                   if entry["channel"] == channel
                                   and entry["process"] != BACKGROUND))
-            for channel in CHANNELS if any(entry["channel"] == channel for entry in entries)}
+            for channel in sorted(found, key=lambda name: (name not in CHANNELS, name))}
 
 
 def _digest(index: dict[str, Any]) -> str:

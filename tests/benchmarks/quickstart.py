@@ -18,7 +18,7 @@ from .rows import Row
 
 GRID = Path(__file__).parents[2] / "jobs" / "quickstart.yaml"
 STAGES = {
-    "reading, encoding, scaling": ("scanner.run", "load_channel"),
+    "reading, encoding, scaling": ("scanner.channel", "load_channel"),
     "controls": ("scanner.run", "_write_controls"),
     "training": ("scanner.run", "fit"),
     "scoring": ("scanner.run", "score_inputs"),
