@@ -12,7 +12,7 @@ from scanner.plan import Plan
 from scanner.study import Study
 from scanner.trial import Trial
 
-START_S = 15.0  # Ray's start and end and a worker's imports, as `make bench` measures them
+START_S = 15.0  # Ray's start and end and a worker's imports, on two cores
 PER_PACK_S = 0.03  # what Tune takes for a pack besides the work
 NAMED = 40
 Job: TypeAlias = tuple[Trial, int]  # a pack or a search: one of its trials, and how many trainings

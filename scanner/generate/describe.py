@@ -105,8 +105,10 @@ def _composition(file: File) -> str:
             "hard processes generated", "selected")
     return "\n".join([
         f"## Background of channel {file.channel}\n\nAn unweighted mixture by cross section: "
-        f"{file.luminosity:.4g}/pb, every event of weight 1, so that the effective number of "
-        f"events is their number, {len(file.events)}.\n", *_table(head, rows), ""])
+        f"{file.luminosity:.4g}/pb, {len(file.events)} events of weight 1. Where the detector "
+        "measured a shower several times (`smearings` in `scanner/generate/processes.py`), some "
+        "events share one, and the effective number of events is smaller.\n",
+        *_table(head, rows), ""])
 
 
 def _objects(events: Events) -> NDArray[np.int64]:
