@@ -1,8 +1,9 @@
 """Flows: invertible maps of the latent vector between its sampling and the decoder.
 
 A flow's `forward(z (B, D), context (B, q))` returns the mapped vector (B, D) and ln|det| of the
-Jacobian (B,); `inverse(z', context)` undoes it. Every flow starts at, or near, the identity, and
-keeps to what `torch.vmap` can batch, so that a pack of networks runs as one.
+Jacobian (B,); `inverse(z', context)` undoes it. Every flow starts at, or near, the identity. It is
+built of `scanner.layers` and counts dimensions from the last one, so that a pack of networks, with
+one more, leading dimension P of parameters, inputs and outputs, runs as one.
 """
 
 from __future__ import annotations

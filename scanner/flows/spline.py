@@ -1,7 +1,7 @@
 """Rational-quadratic splines (Durkan et al., arXiv:1906.04032) with linear tails.
 
 The same function as in nflows (checked by a test), without its boolean masks and in-place
-operations, which a batch of networks (`torch.vmap`) cannot take.
+operations, so that one call serves a pack of networks.
 """
 
 from __future__ import annotations

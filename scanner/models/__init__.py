@@ -1,8 +1,8 @@
 """Architectures: variational autoencoders with a flow between sampling and decoder.
 
 A model is called as ``model(inputs, noise)`` and returns `Outputs`; it is deterministic given
-weights and noise, and works under `torch.func.functional_call` and `torch.vmap` with stacked
-weights and buffers. It feeds the flow with the vector that feeds its posterior heads.
+weights and noise. It is built of `scanner.layers` and counts dimensions from the last one, so that
+it also runs as a pack of networks. It feeds the flow with the vector that feeds its posterior heads.
 """
 
 from __future__ import annotations

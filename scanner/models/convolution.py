@@ -1,7 +1,7 @@
 """Convolutions of small tables, channels last, as shifts and one matrix product.
 
-Under `torch.vmap` over networks they are one batched product, whose rounding does not depend on how
-many networks share it, as that of a grouped convolution does; and they are no slower.
+In a pack of networks they are one batched product, whose rounding does not depend on how many
+networks share it, as that of a grouped convolution does; and they are no slower.
 """
 
 from __future__ import annotations
