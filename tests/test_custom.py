@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import scanner
+from scanner.channel import load_channel
 from scanner.datasets import custom, open_dataset, read, verify
 from scanner.datasets.files import SAMPLE, parquet_name
 from scanner.errors import DataError, GridError
 from scanner.events import KINDS, to_table
 from scanner.grid import parse
 from scanner.plan import plan
-from scanner.run import load_channel
 
 GOOD = {"met": [80.0, 120.0], "met_phi": [0.1, -2.0], "object_kind": [[5, 1, 1], [2]],
         "object_e": [[40.0, 30.0, 95.0], [310.0]], "object_pt": [[38.0, 25.0, 90.0], [300.0]],

@@ -2,7 +2,7 @@
 
 A model is called as ``model(inputs, noise)`` and returns `Outputs`; it is deterministic given
 weights and noise. It is built of `scanner.layers` and counts dimensions from the last one, so that
-it also runs as a pack of networks. It feeds the flow with the vector that feeds its posterior heads.
+it also runs as a pack of networks. The vector that feeds its posterior heads feeds the flow.
 """
 
 from __future__ import annotations
