@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import jacrev
+from torch.func import functional_call, jacrev
 
 from scanner.errors import ScannerError
 from scanner.flows import build_flow
@@ -167,6 +167,14 @@ def test_pack_is_its_members(label):
             _scalar(flow, *given[k]).backward()
         for name, p in flow.named_parameters():
             torch.testing.assert_close(gradients[name][k], p.grad, atol=1e-12, rtol=1e-10)
+
+
+@every_flow
+def test_weights_may_be_given_in_a_call(label):
+    """As scoring gives them, without a copy of the network."""
+    one, other, given = _flow(label, 1), _flow(label, 2), _inputs()
+    called = functional_call(one, other.state_dict(), given)
+    torch.testing.assert_close(called, other(*given), atol=0, rtol=0)
 
 
 @every_flow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,8 @@ def events_last(network: nn.Module, context: Tensor) -> Tensor:
     """
     if isinstance(network, Free):
         return network.value.reshape(-1, network.value.shape[-1], 1)
-    weight, bias = network.get_parameter("weight"), network.get_parameter("bias")
+    linear = cast(Dense, network)
+    weight, bias = linear.weight, linear.bias
     packed = weight.reshape(-1, *weight.shape[-2:])
     return torch.baddbmm(bias.reshape(-1, bias.shape[-1], 1), packed, context.mT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,8 @@ def masked(made: nn.Module, inputs: Tensor, context: Tensor | None = None) -> Te
     activation: Callable[[Tensor], Tensor] = made.activation  # type: ignore[assignment]
     hidden = _masked_dense(made.get_submodule("initial_layer"), inputs)
     if context is not None:
-        layer = made.get_submodule("context_layer")
-        hidden = hidden + activation(dense(context, *layer.parameters()))
+        layer = cast(nn.Linear, made.context_layer)
+        hidden = hidden + activation(dense(context, layer.weight, layer.bias))
     hidden = activation(hidden)
     for block in made.get_submodule("blocks").children():
         hidden = activation(_masked_dense(block.get_submodule("linear"), hidden))
@@ -40,8 +41,8 @@ def masked(made: nn.Module, inputs: Tensor, context: Tensor | None = None) -> Te
 
 
 def _masked_dense(layer: nn.Module, values: Tensor) -> Tensor:
-    weight = layer.get_parameter("weight") * layer.get_buffer("mask")
-    return dense(values, weight, layer.get_parameter("bias"))
+    linear = cast(nn.Linear, layer)
+    return dense(values, linear.weight * cast(Tensor, layer.mask), linear.bias)
 
 
 def start_at(made: nn.Module, outputs: Tensor) -> None:
