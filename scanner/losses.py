@@ -29,8 +29,8 @@ def training_loss(
     Args:
         inputs: What the model saw.
         outputs: What it made of it.
-        beta: 0-d weight of the KL divergence against the reconstruction.
-        hlf_weight: 0-d weight of the high-level features within the reconstruction.
+        beta: 0-d, or (P,) in a pack: weight of the KL divergence against the reconstruction.
+        hlf_weight: The same: weight of the high-level features within the reconstruction.
         training: Names the loss and its distance.
     """
     error = reconstruction_error(inputs, outputs, training)

@@ -40,11 +40,11 @@ class InverseAutoregressive(nn.Module):
         super().__init__()
         check_hidden("iaf", hidden, dim)
         self.amortised = amortised
-        kind = Gate if form == "gate" else Affine
         self.steps = nn.ModuleList(
-            kind(
+            Step(
                 dim,
                 hidden,
+                form,
                 context_features=context if amortised else None,
                 num_blocks=1,
                 use_residual_blocks=False,
@@ -73,70 +73,39 @@ class InverseAutoregressive(nn.Module):
         return z
 
 
-class Affine(nn.Module):
-    """One flow z' = m + s z with s = softplus + 0.001 and m of the dimensions before, as in nflows.
+class Step(nn.Module):
+    """One flow z' = t + exp(l) z, with t and l of the dimensions before.
 
     Args:
         features: Latent dimension D.
         hidden_features: Units of the hidden layers.
+        form: As in `InverseAutoregressive`; the affine scale is softplus + 0.001, as in nflows.
         made: Further arguments of `nflows.transforms.made.MADE`.
     """
 
-    def __init__(self, features: int, hidden_features: int, **made: object) -> None:
+    def __init__(self, features: int, hidden_features: int, form: str, **made: object) -> None:
         super().__init__()
+        self.form = form
         self.autoregressive_net = MADE(features, hidden_features, output_multiplier=2, **made)
 
     def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mapped vectors (B, D) and ln|det| (B,)."""
-        scale, mean = self._scale_and_mean(z, context)
-        return mean + scale * z, scale.log().sum(-1)
+        log_scale, shift = self._log_scale_and_shift(z, context)
+        return shift + log_scale.exp() * z, log_scale.sum(-1)
 
     def inverse(self, target: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Vectors that `forward` maps to the target, and minus its ln|det|."""
 
         def undo(z: Tensor) -> Tensor:
-            scale, mean = self._scale_and_mean(z, context)
-            return (target - mean) / scale
+            log_scale, shift = self._log_scale_and_shift(z, context)
+            return (target - shift) * (-log_scale).exp()
 
         z = solve_autoregressive(undo, target)
-        return z, -self._scale_and_mean(z, context)[0].log().sum(-1)
+        return z, -self._log_scale_and_shift(z, context)[0].sum(-1)
 
-    def _scale_and_mean(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _log_scale_and_shift(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         made = masked(self.autoregressive_net, z, context)
         raw, mean = torch.unflatten(made, -1, (-1, 2)).unbind(-1)
-        return softplus(raw) + LEAST_SCALE, mean
-
-
-class Gate(nn.Module):
-    """One flow z' = g z + (1 - g) m with g = sigmoid(s + 1) and m of the dimensions before.
-
-    Args:
-        features: Latent dimension D.
-        hidden_features: Units of the hidden layers.
-        made: Further arguments of `nflows.transforms.made.MADE`.
-    """
-
-    def __init__(self, features: int, hidden_features: int, **made: object) -> None:
-        super().__init__()
-        self.autoregressive_net = MADE(features, hidden_features, output_multiplier=2, **made)
-
-    def forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mapped vectors (B, D) and ln|det| (B,)."""
-        log_gate, mean = self._log_gate_and_mean(z, context)
-        gate = log_gate.exp()
-        return gate * z + (1 - gate) * mean, log_gate.sum(-1)
-
-    def inverse(self, target: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Vectors that `forward` maps to the target, and minus its ln|det|."""
-
-        def undo(z: Tensor) -> Tensor:
-            log_gate, mean = self._log_gate_and_mean(z, context)
-            return mean + (target - mean) * (-log_gate).exp()
-
-        z = solve_autoregressive(undo, target)
-        return z, -self._log_gate_and_mean(z, context)[0].sum(-1)
-
-    def _log_gate_and_mean(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        made = masked(self.autoregressive_net, z, context)
-        gate, mean = torch.unflatten(made, -1, (-1, 2)).unbind(-1)
-        return logsigmoid(gate + 1), mean
+        if self.form == "gate":
+            return logsigmoid(raw + 1), torch.sigmoid(-raw - 1) * mean
+        return (softplus(raw) + LEAST_SCALE).log(), mean
