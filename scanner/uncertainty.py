@@ -123,7 +123,7 @@ def with_intervals(
                 same[mine].append(line[theirs])
     numbers = values.set_index(["merit", "model"]).loc[list(line)]
     limits = zip(numbers["low"], numbers["high"], strict=True)
-    words = ["-" if low != low else f"{low:.4g} to {high:.4g}" for low, high in limits]
+    words = ["-" if low != low else f"{low:.3g} to {high:.3g}" for low, high in limits]
     extra = pd.DataFrame({
         "68 %": words, "first": numbers["first"].round(2).to_numpy(),
         "first5": numbers["first_five"].round(2).to_numpy(),
