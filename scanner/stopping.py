@@ -35,7 +35,7 @@ class Stop:
         """Leave the marker; as a signal handler it must not fail, whatever the disk says."""
         self.requested = True
         with suppress(ResultError):
-            store.write_text(self.marker, "")
+            store.write_atomic(self.marker, Path.touch)
 
     def install(self) -> None:
         """SIGUSR1 requests a stop, SIGTERM ends like Ctrl-C; in the main thread only.
