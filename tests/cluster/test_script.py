@@ -1,0 +1,94 @@
+"""slurm/ray_cluster.sh without SLURM: the text of what it would start, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "slurm" / "ray_cluster.sh"
+GOLDEN = ROOT / "tests" / "golden" / "ray_cluster.txt"
+QUICKSTART = str(ROOT / "jobs" / "quickstart.yaml")
+JOB = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "gpu[07-09]", "SLURM_JOB_NUM_NODES": "3"}
+RESTARTED_TASK = JOB | {
+    "SLURM_RESTART_COUNT": "2", "SLURM_ARRAY_JOB_ID": "123450", "SLURM_ARRAY_TASK_ID": "1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Run the script with these arguments and variables, in a folder without results."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    controller = commands / "scontrol"
+    controller.write_text("#!/bin/sh\nprintf 'gpu07\\ngpu08\\ngpu09\\n'\n")
+    controller.chmod(0o755)
+    path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SCANNER_"))}
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [SCRIPT, *arguments], capture_output=True, text=True, cwd=tmp_path,
+            env=kept | {"PATH": path} | variables, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_scripts_are_clean():
+    scripts = [SCRIPT, ROOT / ".ci" / "run", *sorted(Path(__file__).parent.glob("*.sh"))]
+    command = [Path(sys.executable).with_name("shellcheck"), *scripts]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout
+
+
+def test_a_dry_run_says_what_would_start(script, tmp_path):
+    runs = {
+        "outside a job": script("--dry-run", QUICKSTART, "--retry", "bug"),
+        "in a restarted array task on three nodes": script(
+            "--dry-run", QUICKSTART, QUICKSTART, **RESTARTED_TASK
+        ),
+    }
+    said = ""
+    for title, done in runs.items():
+        assert (done.returncode, done.stderr) == (0, "")
+        plan = done.stdout[done.stdout.index("results and logs:") :]
+        plan = plan.replace(str(tmp_path.resolve()), "FOLDER").replace(str(ROOT), "PROJECT")
+        said += f"== {title}\n{plan}"
+    assert not (tmp_path / "results").exists()
+    if os.environ.get("SCANNER_UPDATE_GOLDEN") == "1":
+        GOLDEN.write_text(said)
+    assert GOLDEN.is_file(), f"no record {GOLDEN}; make it with SCANNER_UPDATE_GOLDEN=1"
+    assert said == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "remedy"),
+    [
+        ([], {}, "no grid: sbatch slurm/ray_cluster.sh"),
+        ([QUICKSTART], {}, "submit it with sbatch"),
+        (["none.yaml"], JOB, "none.yaml: no such grid"),
+        ([QUICKSTART, QUICKSTART], JOB, "sbatch --array=0-1"),
+        ([QUICKSTART] * 3, JOB | {"SLURM_ARRAY_TASK_ID": "3"}, "submit with --array=0-2"),
+        ([QUICKSTART] * 3 + ["--results", "x"], JOB | {"SLURM_ARRAY_TASK_ID": "2"}, "one folder"),
+        ([QUICKSTART, "--address", "x:1"], JOB, "options of sbatch"),
+        ([QUICKSTART, "--results"], JOB, "--results needs a value"),
+        ([QUICKSTART], JOB | {"SLURM_HET_SIZE": "2"}, "heterogeneous jobs are not supported"),
+        ([QUICKSTART], JOB | {"SLURM_GPUS": "3"}, "ask for --gpus-per-node"),
+        ([QUICKSTART], JOB | {"SCANNER_NODE_TMP": "/tmp/" + 20 * "x"}, "set SCANNER_NODE_TMP"),
+        ([QUICKSTART], JOB | {"PATH": "/usr/bin:/bin"}, "activate the environment"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_a_remedy(script, tmp_path, arguments, variables, remedy):
+    if "PATH" in variables:
+        variables = variables | {"PATH": f"{tmp_path}/bin:{variables['PATH']}"}
+    said = script(*arguments, **variables)
+    assert said.returncode == 2
+    assert remedy in said.stderr
+    assert said.stderr.startswith("ray_cluster.sh: ")
+    assert said.stderr.count("\n") == 1
+    assert not (tmp_path / "results").exists()
