@@ -27,7 +27,7 @@ ROWS = (
      "plots", "spectra"),
     ("representations", "layers", "flows", "models", "losses", "scores"),
     ("datasets", "place", "batch", "provenance", "lock", "store", "stopping", "collected"),
-    ("channel", "generate", "checkpoint", "members", "running", "train", "packing",
+    ("channel", "generate", "checkpoint", "members", "running", "replay", "train", "packing",
      "latents", "run", "pilot", "trained"),
     ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
      "pool", "origins", "rendering", "trial_figures",
