@@ -39,7 +39,8 @@ ONLY_IN = {"ray": {"cluster", "tuning"}, "optuna": {"search"}, "nflows": {"flows
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"},
            "pooch": {"datasets"}, "requests": {"datasets"},
            "pythia8mc": {"generate"}, "fastjet": {"generate"}, "awkward": {"generate"}}
-LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "cluster", "tuning", "datasets"}
+LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "checkpoint", "cluster", "tuning",
+           "datasets"}
 # cluster writes the token of its Ray, into a scratch folder; estimate the rates of this machine;
 # rendering saves figures to memory
 WRITERS = {"store", "checkpoint", "report", "rendering", "score_events", "inspection", "datasets",
