@@ -29,7 +29,6 @@ from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
 from scanner.uncertainty import efficiency_intervals, uncertainty
 
-
 # Few words in very many rows; lists are picked by them over and over.
 WORDS = dict.fromkeys(("convention", "channel", "merit", "method"), "category")
 
