@@ -14,6 +14,7 @@ from scanner.errors import ScannerError
 from scanner.launch import Outcome, Progress
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+MORE_TO_DO, LEFT = 75, 3  # EX_TEMPFAIL: asked to stop before all was done; of `status --check`
 NO_RATES = "time: no rates of this machine yet; --pilot measures them in 20 s"
 GRID = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -55,7 +56,8 @@ def cli() -> None:
 @click.option("--dataset", help="Use this dataset in place of the grid's.")
 @click.option("--dry-run", is_flag=True, help="Check, count, estimate and stop.")
 @click.option("--pilot", is_flag=True, help="Measure rates for 20 s, estimate and stop.")
-@click.option("--address", help="Address of a running Ray cluster; a local one otherwise.")
+@click.option("--address", help="HOST:PORT of a running Ray cluster; a local one otherwise.")
+@click.option("--nodes", default=1, type=click.IntRange(min=1), help="Nodes to wait for (1).")
 @click.option("--cpus", type=click.IntRange(min=1), help="CPUs of the local Ray (all).")
 @click.option("--retry", multiple=True, metavar="CLASS", help="Run failures of a class again.")
 @click.option("--only", multiple=True, metavar="ID", help="Run these trials only.")
@@ -67,6 +69,7 @@ def launch(
     dry_run: bool,
     pilot: bool,
     address: str | None,
+    nodes: int,
     cpus: int | None,
     retry: tuple[str, ...],
     only: tuple[str, ...],
@@ -81,19 +84,24 @@ def launch(
         return
     with _progress("trials", "starting Ray") as progress:
         outcome = scanner.launch(
-            grid, results, data_root=data_root, dataset=dataset, address=address, cpus=cpus,
-            retry=retry, only=only, progress=progress,
+            grid, results, data_root=data_root, dataset=dataset, address=address, nodes=nodes,
+            cpus=cpus, retry=retry, only=only, progress=progress,
         )  # fmt: skip
     _say_outcome(outcome)
 
 
 @cli.command()
 @click.argument("target", type=click.Path(path_type=Path))
-def status(target: Path) -> None:
+@click.option("--results", type=FOLDER, help="Result folder of a grid (results/<name>).")
+@click.option("--check", is_flag=True, help="Exit with 3 if something is left to run.")
+def status(target: Path, results: Path | None, check: bool) -> None:
     """Say what the scan of TARGET, a grid file or a result folder, has done and what is next."""
     from scanner.status import describe
 
-    click.echo(describe(scanner.status(target)))
+    state = scanner.status(target, results)
+    click.echo(describe(state))
+    if check and state.left:
+        sys.exit(LEFT)
 
 
 @cli.command()
@@ -265,7 +273,12 @@ def _say_outcome(outcome: Outcome) -> None:
     from scanner.status import describe
 
     click.echo(describe(scanner.status(outcome.results)))
-    if outcome.failed:
+    if outcome.stopped:
+        _plain(f"stopped: {outcome.stopped}")
+    if outcome.interrupted:
+        _plain("interrupted; the same command goes on from here")
+        sys.exit(MORE_TO_DO)
+    if outcome.failed or outcome.stopped:
         sys.exit(FAILED)
 
 

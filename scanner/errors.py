@@ -41,9 +41,9 @@ class ResultError(ScannerError):
     """A result folder, a result file or a ranking table that cannot be used."""
 
 
-class TrialFailed(ScannerError):
-    """A trial that ended without a result, with the class of its failure."""
+class ClusterError(ScannerError):
+    """A Ray cluster that cannot be joined, or that lacks nodes."""
 
-    def __init__(self, failure_class: str, text: str) -> None:
-        self.failure_class = failure_class
-        super().__init__(text)
+
+class Interrupted(ScannerError):
+    """A training that was asked to stop; it goes on from its checkpoint."""

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from scanner import store
+from scanner.backlog import Backlog, Task, part_of
+from scanner.cluster import Site, connected
 from scanner.datasets import Channels, open_dataset
 from scanner.errors import DataError, ScannerError
 from scanner.grid import Grid, parse
 from scanner.lock import scan_lock
-from scanner.pending import Job, describe, pending_jobs, record_loss, units
+from scanner.pending import Job, describe, pending_jobs, units
 from scanner.pending import progress as counted
+from scanner.place import Place
 from scanner.plan import AUTOMATIC_PACK, Plan, plan
 from scanner.provenance import provenance
+from scanner.schema import Resources
+from scanner.stopping import Stop, stoppable
 from scanner.study import Study
 
-OBJECT_STORE_BYTES = 200_000_000
-ATTEMPTS = 3
 Progress = Callable[[int, int, str], None]
 
 
@@ -40,6 +36,8 @@ class Outcome:
         failed: What failed and is not tried again unasked.
         pending: The others.
         ran: Trainings that this launch added.
+        interrupted: Whether it was asked to stop before all was done.
+        stopped: Why it handed out no more jobs, if something will not mend itself.
     """
 
     results: Path
@@ -47,17 +45,8 @@ class Outcome:
     failed: tuple[str, ...]
     pending: tuple[str, ...]
     ran: int
-
-
-@dataclass(frozen=True)
-class Work:
-    """Everything that workers need besides their job; absolute paths."""
-
-    results: Path
-    data_root: Path | None
-    device: str
-    pack: int
-    automatic: bool
+    interrupted: bool = False
+    stopped: str = ""
 
 
 def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | None = None) -> Grid:
@@ -87,6 +76,7 @@ def launch(
     data_root: Path | None = None,
     dataset: str | None = None,
     address: str | None = None,
+    nodes: int = 1,
     cpus: int | None = None,
     retry: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -99,29 +89,35 @@ def launch(
         results: The scan's folder; `results/<name>` if None.
         data_root: Folder of imported datasets.
         dataset: Use this dataset in place of the grid's.
-        address: A running Ray cluster; a local one is started if None.
+        address: HOST:PORT of a running Ray cluster, whose token is in `RAY_AUTH_TOKEN`; a local
+            Ray is started if None.
+        nodes: Nodes of that cluster to wait for.
         cpus: CPUs of the local Ray; all that this process may use if None.
         retry: Failure classes to run again (`all` for every class).
         only: Trial ids (search ids for a grid with a search) to run; all if empty.
         progress: Called with done, planned and a text whenever a pack, or a search's batch, ends.
 
     Raises:
-        ScannerError: For a wrong grid, a missing dataset, a scan that another driver runs.
+        ScannerError: For a wrong grid, a missing dataset, a scan that another driver runs, a
+            cluster without its nodes.
     """
     parsed = load_grid(grid, data_root, dataset)
     planned = plan(parsed)
     folder = (results or Path("results") / parsed.name).absolute()
-    with scan_lock(folder):
+    with scan_lock(folder), stoppable(folder) as stop:
         _record(folder, Path(grid), parsed, data_root)
         before, _ = counted(planned, folder)
-        jobs = pending_jobs(planned, folder, retry, only)
-        if jobs:
-            root = data_root.absolute() if data_root else None
-            device, pack = parsed.resources.device, parsed.resources.pack
-            most = AUTOMATIC_PACK[device] if pack == "auto" else pack
-            work = Work(folder, root, device, most, automatic=pack == "auto")
-            _run_on_ray(jobs, work, parsed, planned, address, cpus, progress)
-        return _outcome(planned, folder, before)
+        backlog = Backlog(pending_jobs(planned, folder, retry, only), folder)
+        if backlog.left:
+            place = _place(folder, data_root, parsed.resources, stop)
+            site = Site(address, nodes, cpus)
+
+            def tell(text: str) -> None:
+                if progress:
+                    progress(*counted(planned, folder), text)
+
+            _run_on_ray(backlog, place, parsed.resources, site, stop, tell)
+        return _outcome(planned, folder, before, backlog)
 
 
 def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> None:
@@ -138,77 +134,48 @@ def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> No
     store.write_scan(results, scan)
 
 
+def _place(results: Path, data_root: Path | None, resources: Resources, stop: Stop) -> Place:
+    return Place(
+        results=results,
+        data_root=data_root.absolute() if data_root else None,
+        device=resources.device,
+        pack=AUTOMATIC_PACK[resources.device] if resources.pack == "auto" else resources.pack,
+        automatic=resources.pack == "auto",
+        marker=stop.marker,
+    )
+
+
 def _run_on_ray(
-    jobs: list[Job],
-    work: Work,
-    grid: Grid,
-    planned: Plan,
-    address: str | None,
-    cpus: int | None,
-    progress: Progress | None,
+    backlog: Backlog,
+    place: Place,
+    resources: Resources,
+    site: Site,
+    stop: Stop,
+    tell: Callable[[str], None],
 ) -> None:
-    with _ray(address, cpus, grid.resources.gpus_per_trial) as scratch:
-        from ray import tune
+    with connected(site, resources.gpus_per_trial, tell) as scratch:
+        from scanner.tuning import run_jobs
 
-        trainable = tune.with_parameters(_tune_job, jobs=jobs, work=work)
-        resources = {"cpu": grid.resources.cpus_per_trial, "gpu": grid.resources.gpus_per_trial}
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
-            param_space={"job": tune.grid_search(list(range(len(jobs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="scan",
-                storage_path=str(scratch),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=ATTEMPTS - 1),
-                callbacks=[_callback(work.results, planned, jobs, progress)],
-            ),
-        )
-        ended = tuner.fit()
-        for result in (ended[i] for i in range(len(ended))):
-            if result.error is not None and result.config is not None:
-                record_loss(work.results, jobs[result.config["job"]], result.error)
+        stop.install()  # ray.init has put its own handler of SIGTERM there
+        slot = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+        work = partial(run_task, jobs=backlog.jobs, place=place)
+        run_jobs(backlog, work, slot, scratch, stop, lambda task: tell(describe(backlog.job(task))))
 
 
-def _tune_job(config: dict[str, int], jobs: list[Job], work: Work) -> dict[str, Any]:
-    """The Tune trainable: one job; its results are in the files, Tune only hears the outcome."""
-    from ray import tune
-
+def run_task(task: Task, jobs: Sequence[Job], place: Place) -> dict[str, str]:
+    """What a worker does with a task: results are in the files, and it tells how they ended."""
     from scanner.run import run_pack
-    from scanner.search import Place, run_study
+    from scanner.search import run_study
 
-    job = jobs[config["job"]]
-    if not isinstance(job, Study):
-        return {"outcome": run_pack(
-            job, work.results, work.data_root, work.device, automatic=work.automatic
-        )}  # fmt: skip
-    place = Place(work.results, work.data_root, work.device, work.pack)
-    return {"outcome": run_study(job, place, lambda found: tune.report({"found": found}))}
+    job = part_of(jobs[task.job], task)
+    if isinstance(job, Study):
+        from scanner.tuning import got_on
 
-
-def _callback(results: Path, planned: Plan, jobs: list[Job], progress: Progress | None) -> Any:  # noqa: ANN401 - a class of ray, which is imported late
-    """Tell `progress` of every pack and batch; Tune pickles a callback, but not its `tell`."""
-    from ray import tune
-
-    class Report(tune.Callback):
-        tell: Progress | None = None
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
-
-        def on_trial_result(
-            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any  # noqa: ANN401
-        ) -> None:
-            job = jobs[trial.config["job"]]
-            if self.tell and ("found" in result or not isinstance(job, Study)):
-                self.tell(*counted(planned, results), describe(job))
-
-    report = Report()
-    report.tell = progress
-    return report
+        return run_study(job, place, got_on)
+    return run_pack(job, place)
 
 
-def _outcome(planned: Plan, results: Path, before: int) -> Outcome:
+def _outcome(planned: Plan, results: Path, before: int, backlog: Backlog) -> Outcome:
     known = units(planned, results)
     return Outcome(
         results,
@@ -216,59 +183,6 @@ def _outcome(planned: Plan, results: Path, before: int) -> Outcome:
         tuple(unit.id for unit in known if unit.failed),
         tuple(unit.id for unit in known if unit.left and not unit.failed),
         sum(len(unit.done) for unit in known) - before,
+        interrupted=bool(backlog.left) and not backlog.stopped,
+        stopped=backlog.stopped,
     )
-
-
-@contextmanager
-def _ray(address: str | None, cpus: int | None, gpus: float) -> Iterator[Path]:
-    """A connected Ray and a scratch folder; both are gone afterwards."""
-    scratch = Path(tempfile.mkdtemp(prefix="scanner-", dir="/tmp"))
-    os.environ |= _environment(scratch, local=address is None)
-    import ray
-
-    try:
-        if address is None:
-            available = cpus or len(os.sched_getaffinity(0))
-            ray.init(
-                num_cpus=available,
-                num_gpus=0 if gpus == 0 else None,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        yield scratch
-    finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _environment(scratch: Path, *, local: bool) -> dict[str, str]:
-    """Ray's settings, to be set before it is imported: token, loopback, silence, no files."""
-    shared = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    if not local:
-        return shared
-    token = scratch / "token"
-    token.touch(mode=0o600)
-    token.write_text(_token())
-    return shared | {
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_TMPDIR": str(scratch),
-    }
-
-
-@lru_cache(maxsize=1)
-def _token() -> str:
-    """One secret per process: Ray reads it once and keeps it for every later cluster."""
-    return secrets.token_hex(32)

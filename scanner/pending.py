@@ -5,7 +5,7 @@ What is done or fails as one is a unit: a trial, or a search with all its traini
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -91,10 +91,28 @@ def describe(job: Job) -> str:
     return f"{trial.channel} {trial.architecture.label} {trial.flow.label} {size}"
 
 
-def record_loss(results: Path, job: Job, error: Exception) -> None:
-    """A job whose worker died in every attempt: what it has not finished is `preempted`."""
-    record = {"class": "preempted", "exception": repr(error), "frame": "", "traceback": str(error)}
+def record_loss(results: Path, job: Job, record: Mapping[str, str]) -> None:
+    """Write why a job failed for everything of it that has no result."""
     finished = store.done(results)
     for unit in (job,) if isinstance(job, Study) else job:
         if unit.id not in finished:
             store.write_failure(results, unit, record)
+
+
+def progress_mark(results: Path, job: Job) -> str:
+    """A text that changes whenever a job gets on: a trial is done, or a checkpoint written."""
+    if isinstance(job, Study):
+        own = store.checkpoint_path(results, job.trial)
+        paths = [results / "studies" / f"{job.id}.json",
+                 *sorted(own.parent.glob(f"{store.checkpoint_family(job.trial)}*"))]  # fmt: skip
+    else:
+        paths = [results / "trials" / f"{trial.id}.parquet" for trial in job]
+        paths += [store.checkpoint_path(results, trial) for trial in job]
+    return " ".join(map(_stamp, paths))
+
+
+def _stamp(path: Path) -> str:
+    try:
+        return str(path.stat().st_mtime_ns)
+    except OSError:
+        return "-"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,17 @@ from torch.func import functional_call
 from scanner import store
 from scanner.channel import ChannelData, load_channel_of
 from scanner.combinations import rank_averages
-from scanner.errors import DataError, ResultError
+from scanner.errors import DataError, Interrupted, ResultError
 from scanner.latents import latent_vectors
 from scanner.members import State
 from scanner.metrics import measure
 from scanner.models import LATENT, build_model
 from scanner.packing import fit_in_parts, is_out_of_memory
+from scanner.place import Place
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Inputs
+from scanner.stopping import is_asked
 from scanner.study import Study
 from scanner.train import FitResult
 from scanner.trial import Trial
@@ -33,29 +36,22 @@ Row = dict[str, str | float | int]
 
 
 def run_pack(
-    pack: Sequence[Trial],
-    results: Path,
-    data_root: Path | None = None,
-    device: str = "cpu",
-    on_epoch: Callable[[int, int], None] | None = None,
-    automatic: bool = False,
+    pack: Sequence[Trial], place: Place, on_epoch: Callable[[int, int], None] | None = None
 ) -> dict[str, str]:
     """Train, score and write every trial of a pack; a failure is recorded with its class.
 
     Args:
-        pack: Trials with one `Trial.pack_key`.
-        results: The result folder.
-        data_root: Folder of imported datasets.
-        device: `cpu` or `cuda`.
+        pack: Trials with one `Trial.pack_key`. What has a result is left out.
+        place: Where.
         on_epoch: Called after each epoch with its number and how many members go on.
-        automatic: Whether a large pack may be trained in parts of a size found by trying.
 
     Returns:
-        Trial id -> `done`, `diverged` or the class of its failure.
+        Trial id -> `done`, `diverged`, `interrupted` or the class of its failure.
     """
-    return attempt(pack, results, lambda: {
-        result.trial.id: result.status
-        for result in train_pack(pack, results, data_root, device, on_epoch, automatic)
+    done = store.done(place.results)
+    left = [trial for trial in pack if trial.id not in done]
+    return {trial.id: "done" for trial in pack} | attempt(left, place.results, lambda: {
+        result.trial.id: result.status for result in train_pack(left, place, on_epoch)
     })  # fmt: skip
 
 
@@ -66,30 +62,34 @@ def attempt(
     torch.set_num_threads(1)
     try:
         return work()
+    except Interrupted:
+        done = store.done(results)
+        return {unit.id: "done" if unit.id in done else "interrupted" for unit in units}
     except Exception as error:  # the worker's edge: whatever it was, the scan must hear of it
         record, done = failure(error), store.done(results)
-        for unit in units:
-            if unit.id not in done:
-                store.write_failure(results, unit, record)
+        with suppress(ResultError):  # a full disk: then only the driver says what happened
+            for unit in units:
+                if unit.id not in done:
+                    store.write_failure(results, unit, record)
         return {unit.id: "done" if unit.id in done else record["class"] for unit in units}
 
 
 def train_pack(
-    pack: Sequence[Trial],
-    results: Path,
-    data_root: Path | None,
-    device: str,
-    on_epoch: Callable[[int, int], None] | None = None,
-    automatic: bool = False,
+    pack: Sequence[Trial], place: Place, on_epoch: Callable[[int, int], None] | None = None
 ) -> list[FitResult]:
     """Train, score and write every trial of a pack, as `run_pack` has it."""
-    data = load_channel_of(pack[0], data_root, device)
-    made = {"provenance": json.dumps(provenance(device))}
-    _write_controls(pack[0], data, results, made)
+    if is_asked(place.marker):
+        raise Interrupted
+    if not pack:
+        return []
+    data = load_channel_of(pack[0], place.data_root, place.device)
+    made = {"provenance": json.dumps(provenance(place.device))}
+    _write_controls(pack[0], data, place.results, made)
     trained: list[FitResult] = []
-    for part in fit_in_parts(pack, data.train, data.validation, on_epoch, automatic):
+    for part in fit_in_parts(pack, data.train, data.validation, on_epoch, place.automatic):
         for result in part:
-            write_trial(result, data, results, {"trial": result.trial.to_json(), **made})
+            metadata = {"trial": result.trial.to_json(), **made}
+            write_trial(result, data, place.results, metadata)
         trained += part
     return trained
 

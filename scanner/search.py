@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +21,7 @@ from scanner.channel import load_channel_of
 from scanner.losses import training_loss
 from scanner.members import State, stream
 from scanner.models import LATENT, build_model
+from scanner.place import Place
 from scanner.provenance import provenance
 from scanner.representations import Inputs
 from scanner.run import attempt, train_pack
@@ -31,23 +31,6 @@ from scanner.trial import Trial
 
 if TYPE_CHECKING:
     import optuna
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a search reads and writes, and what it runs on.
-
-    Attributes:
-        results: The result folder.
-        data_root: Folder of imported datasets.
-        device: `cpu` or `cuda`.
-        pack: Most trials that are trained together.
-    """
-
-    results: Path
-    data_root: Path | None = None
-    device: str = "cpu"
-    pack: int = 16
 
 
 def run_study(
@@ -135,7 +118,7 @@ def _train(pack: list[Trial], study: Study, place: Place) -> list[tuple[Found, s
     """Train and store trials; each with its objective and how it ended."""
     validation = load_channel_of(study.trial, place.data_root, place.device).validation
     made = []
-    for result in train_pack(pack, place.results, place.data_root, place.device):
+    for result in train_pack(pack, place):
         value = objective(study.trial, result.best, validation) if result.status == "done" else inf
         found = Found(result.trial, value if isfinite(value) else inf)
         made.append((found, result.status))

@@ -51,9 +51,19 @@ class Status:
     wall_s: float | None
     absent: tuple[str, ...] = ()
 
+    @property
+    def left(self) -> int:
+        """Trials that the next launch would run unasked."""
+        return self.pending + sum(len(self.failed.get(kind, ())) for kind in RETRIED)
 
-def status(target: Path | str) -> Status:
-    """The status of a grid file's scan (in `results/<name>`) or of a result folder."""
+
+def status(target: Path | str, results: Path | None = None) -> Status:
+    """The status of a result folder, or of a grid file's scan.
+
+    Args:
+        target: The folder, or the file.
+        results: The folder of the file's scan; `results/<name>` if None.
+    """
     target = Path(target)
     grid: Grid
     if target.is_dir():
@@ -61,7 +71,7 @@ def status(target: Path | str) -> Status:
         results, path, grid = target, scan.grid_path, scan.grid()
     else:
         grid = load_grid(target)
-        results, path = Path("results") / grid.name, str(target)
+        results, path = results or Path("results") / grid.name, str(target)
     planned = plan(grid)
     known = units(planned, results)
     failed = {kind: tuple(unit.id for unit in known if unit.failed == kind)

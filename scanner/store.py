@@ -190,8 +190,18 @@ def done(results: Path) -> set[str]:
 def failures(results: Path) -> dict[str, dict[str, str]]:
     """Trial id -> failure record, for the trials that failed and are not done."""
     finished = done(results)
-    paths = sorted((results / "failures").glob("*.json"))
-    return {p.stem: json.loads(p.read_text()) for p in paths if p.stem not in finished}
+    keys = sorted(path.stem for path in (results / "failures").glob("*.json"))
+    return {key: read_failure(results, key) for key in keys if key not in finished}
+
+
+def read_failure(results: Path, key: str) -> dict[str, str]:
+    """The failure record of a trial or search; one that says so where it cannot be read."""
+    try:
+        found: dict[str, str] = json.loads((results / "failures" / f"{key}.json").read_text())
+        return {"class": "bug", "exception": "", "frame": "", **found}
+    except (OSError, ValueError) as error:
+        text = f"its record cannot be read: {error}"
+        return {"class": "storage", "exception": text, "frame": "", "traceback": ""}
 
 
 def write_failure(results: Path, unit: Trial | Study, why: Mapping[str, str]) -> None:
@@ -218,6 +228,16 @@ def standing(results: Path, planned: Plan) -> tuple[Trial, ...]:
     """The trials that are ranked: the plan's own, or the best so far of every search."""
     records = read_studies(results, planned.studies)
     return tuple(found.best.trial for found in records) or planned.trials
+
+
+def checkpoint_family(trial: Trial) -> str:
+    """How the names of all checkpoints begin that a trial can be in."""
+    return f"{trial.pack_key.id}-"
+
+
+def checkpoint_path(results: Path, first: Trial) -> Path:
+    """Where the training of a pack, or of a part of one, that begins with this trial is kept."""
+    return results / "checkpoints" / f"{checkpoint_family(first)}{first.id}.pt"
 
 
 def control_name(trial: Trial) -> str:

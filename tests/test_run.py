@@ -18,6 +18,7 @@ import scanner.run
 from scanner import store
 from scanner.channel import load_channel_of
 from scanner.datasets import open_dataset, read
+from scanner.place import Place
 from scanner.registry import Entry
 from scanner.run import failure, run_pack, score_inputs
 from scanner.split import split_indices
@@ -35,7 +36,7 @@ def pack():
 @pytest.fixture(scope="module")
 def results(pack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    assert set(run_pack(pack, folder).values()) == {"done"}
+    assert set(run_pack(pack, Place(folder)).values()) == {"done"}
     return folder
 
 
@@ -101,7 +102,7 @@ def test_signals_do_not_touch_training(results, pack, monkeypatch, tmp_path):
         monkeypatch.setattr(scanner.channel, name, lambda d, c, process, *size, real=real: real(
             d, c, "background", *size))
     scanner.channel.load_channel.cache_clear()
-    run_pack(pack, tmp_path)
+    run_pack(pack, Place(tmp_path))
     scanner.channel.load_channel.cache_clear()
     paths = [folder / "weights" / f"{pack[0].id}.pt" for folder in (results, tmp_path)]
     one, other = (torch.load(path, weights_only=True) for path in paths)
@@ -120,7 +121,7 @@ def test_controls_are_written_beside_the_trials(results):
 
 def test_a_diverged_trial_is_a_result_without_numbers(tmp_path):
     trial = make_trial(seed=0, max_epochs=1, learning_rate=1e30)
-    assert run_pack([trial], tmp_path) == {trial.id: "diverged"}
+    assert run_pack([trial], Place(tmp_path)) == {trial.id: "diverged"}
     table = pd.read_parquet(tmp_path / "trials" / f"{trial.id}.parquet")
     trained = table[table["stage"] == "trained"]
     assert trained["auc"].isna().all()
@@ -132,7 +133,7 @@ def test_a_score_that_is_not_a_number_is_divergence_too(tmp_path, monkeypatch):
     trial = make_trial(max_epochs=1)
     monkeypatch.setitem(scanner.run.SCORES, "rz", Entry("test_run:not_a_number", ""))
     monkeypatch.setitem(sys.modules, "test_run", sys.modules[__name__])
-    run_pack([trial], tmp_path)
+    run_pack([trial], Place(tmp_path))
     table = pd.read_parquet(tmp_path / "trials" / f"{trial.id}.parquet")
     assert set(table["status"]) == {"diverged"}
     assert table.loc[table["stage"] == "trained", "auc"].isna().all()
@@ -145,7 +146,7 @@ def not_a_number(inputs, outputs, trial):
 def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
     trial = make_trial()
     broken = replace(trial, dataset="nowhere")
-    assert run_pack([broken], tmp_path, tmp_path) == {broken.id: "data"}
+    assert run_pack([broken], Place(tmp_path, tmp_path)) == {broken.id: "data"}
     record = json.loads((tmp_path / "failures" / f"{broken.id}.json").read_text())
     assert record["class"] == "data"
     assert "nowhere" in record["exception"]

@@ -28,9 +28,10 @@ from scanner.losses import chamfer, hlf_error, kl
 from scanner.members import stream
 from scanner.models import build_model
 from scanner.pending import pending_jobs
+from scanner.place import Place
 from scanner.plan import plan, summary
 from scanner.pool import read_pool
-from scanner.search import Place, run_study, suggest
+from scanner.search import run_study, suggest
 from scanner.status import describe, status
 from scanner.study import Found, Record, Study, record
 

@@ -26,23 +26,23 @@ ROWS = (
      "latex", "references", "histograms",
      "plots", "spectra"),
     ("representations", "layers", "flows", "models", "losses", "scores"),
-    ("datasets", "provenance", "lock", "store", "collected"),
+    ("datasets", "place", "batch", "provenance", "lock", "store", "stopping", "collected"),
     ("channel", "generate", "members", "train", "packing", "latents", "run", "pilot", "trained"),
-    ("search", "pending", "launch", "estimate", "status", "pool", "origins",
-     "rendering", "trial_figures",
+    ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
+     "pool", "origins", "rendering", "trial_figures",
      "figures", "pages", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
-ONLY_IN = {"ray": {"launch", "search"}, "optuna": {"search"}, "nflows": {"flows"},
+ONLY_IN = {"ray": {"cluster", "tuning"}, "optuna": {"search"}, "nflows": {"flows"},
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"},
            "pooch": {"datasets"}, "requests": {"datasets"},
            "pythia8mc": {"generate"}, "fastjet": {"generate"}, "awkward": {"generate"}}
-LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "launch", "datasets"}
-# launch writes the token of its Ray, into a scratch folder; estimate the rates of this machine;
+LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "cluster", "tuning", "datasets"}
+# cluster writes the token of its Ray, into a scratch folder; estimate the rates of this machine;
 # rendering saves figures to memory
 WRITERS = {"store", "report", "rendering", "score_events", "inspection", "datasets", "generate",
-           "lock", "launch", "estimate"}
+           "lock", "cluster", "estimate"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 

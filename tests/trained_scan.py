@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scanner import store
 from scanner.grid import parse
+from scanner.place import Place
 from scanner.plan import plan
 from scanner.run import run_pack
 
@@ -28,5 +29,5 @@ def train_scan(folder, learning_rate="1.0e-3", flow="planar"):
     text = GRID.format(learning_rate=learning_rate, flow=flow)
     trials = plan(parse(text, "demo.yaml")).trials
     store.write_scan(folder, store.Scan("demo.yaml", text, "sample", "digest", {}))
-    run_pack(trials, folder)
+    run_pack(trials, Place(folder))
     return trials

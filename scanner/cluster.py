@@ -1,0 +1,156 @@
+"""Connect to Ray: one of this machine's own, or a running cluster with so many nodes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from scanner.batch import node_names
+from scanner.errors import ClusterError
+
+OBJECT_STORE_BYTES = 200_000_000
+NODES_WAIT_S = 300.0
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Site:
+    """The Ray to run on.
+
+    Attributes:
+        address: HOST:PORT of a running cluster; a local Ray is started if None.
+        nodes: Nodes of that cluster to wait for.
+        cpus: CPUs of the local Ray; all that this process may use if None.
+    """
+
+    address: str | None = None
+    nodes: int = 1
+    cpus: int | None = None
+
+
+@contextmanager
+def connected(site: Site, gpus: float, tell: Callable[[str], None]) -> Iterator[Path]:
+    """A connected Ray and a scratch folder; both are gone afterwards.
+
+    Args:
+        site: Which Ray.
+        gpus: GPUs of a trial: without any, a local Ray hands out none.
+        tell: Called with a text while nodes are missing.
+
+    Raises:
+        ClusterError: There is no such cluster, the token is wrong, or nodes are missing.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="scanner-", dir="/tmp"))
+    os.environ |= _environment(scratch, local=site.address is None)
+    import ray
+
+    try:
+        if site.address is None:
+            available = site.cpus or len(os.sched_getaffinity(0))
+            ray.init(
+                num_cpus=available,
+                num_gpus=0 if gpus == 0 else None,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            _join(site.address)
+            wait_for_nodes(site.nodes, ray.nodes, tell)
+        yield scratch
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def wait_for_nodes(
+    wanted: int,
+    nodes: Callable[[], list[dict[str, Any]]],
+    tell: Callable[[str], None],
+    limit_s: float = NODES_WAIT_S,
+) -> None:
+    """Poll until `wanted` distinct nodes are alive.
+
+    Raises:
+        ClusterError: They are not after `limit_s`; it names those that came and those that did not.
+    """
+    end, told = time.monotonic() + limit_s, -1
+    while len(names := _alive(nodes())) < wanted:
+        if time.monotonic() > end:
+            raise ClusterError(_missing(wanted, names, limit_s))
+        if len(names) != told:
+            tell(f"{len(names)} of {wanted} nodes are there")
+            told = len(names)
+        time.sleep(POLL_S)
+
+
+def _alive(nodes: list[dict[str, Any]]) -> set[str]:
+    """Names of the living nodes, or ids of those without a name of their own.
+
+    A node that was started again is listed twice for a while, under one name.
+    """
+    living = [node for node in nodes if node["Alive"]]
+    return {node["NodeName"] if node.get("NodeName") not in (None, "", node["NodeManagerAddress"])
+            else node["NodeID"][:12] for node in living}  # fmt: skip
+
+
+def _missing(wanted: int, names: set[str], limit_s: float) -> str:
+    absent = sorted(set(node_names()) - names)
+    text = f"{len(names)} of {wanted} nodes joined the cluster within {limit_s:.0f} s"
+    text += f" ({', '.join(sorted(names))})" if names else ""
+    if len(absent) + len(names) == wanted:
+        text += f"; {', '.join(absent)} did not"
+    return f"{text}; see the Ray logs of the others, or launch with --nodes {max(1, len(names))}"
+
+
+def _join(address: str) -> None:
+    import ray
+
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        raise ClusterError(f"{address}: set RAY_AUTH_TOKEN to the token of that cluster")
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, ray.exceptions.RayError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        text = f"{address}: cannot be joined ({why})"
+        raise ClusterError(f"{text}; is it HOST:PORT of a Ray with this RAY_AUTH_TOKEN?") from error
+
+
+def _environment(scratch: Path, *, local: bool) -> dict[str, str]:
+    """Ray's settings, to be set before it is imported: token, loopback, silence, no files."""
+    shared = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    if not local:
+        return shared
+    token = scratch / "token"
+    token.touch(mode=0o600)
+    token.write_text(_token())
+    return shared | {
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_TMPDIR": str(scratch),
+    }
+
+
+@lru_cache(maxsize=1)
+def _token() -> str:
+    """One secret per process: Ray reads it once and keeps it for every later cluster."""
+    return secrets.token_hex(32)
