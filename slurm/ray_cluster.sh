@@ -8,7 +8,7 @@
 # The same command again goes on where the scan stopped. slurm/README.md: how to adapt it to a site.
 #
 #SBATCH --job-name=scanner
-#SBATCH --nodes=2 --ntasks-per-node=1
+#SBATCH --nodes=2
 #SBATCH --output=%x-%j.out --open-mode=append
 #SBATCH --requeue --no-kill
 # 300 s before the time limit the driver is told to have every pack saved; then the job requeues.
@@ -147,8 +147,8 @@ ray_node() {  # FOLDER, LOGS, options of ray start...
   # SLURM sets this beside CUDA_VISIBLE_DEVICES, and Ray refuses the two together.
   if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then unset ROCR_VISIBLE_DEVICES; fi
   # Counted here, where they are this node's; Ray would take all that the host has.
-  ray start "$@" --temp-dir="$folder" --num-cpus="$SLURM_CPUS_ON_NODE" \
-    --num-gpus="${SLURM_GPUS_ON_NODE:-0}" &
+  ray start "$@" --temp-dir="$folder" --node-name="$SLURMD_NODENAME" \
+    --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" &
   ray=$!
   wait "$ray"; rc=$?
   if [[ -n $stopping ]]; then
@@ -306,7 +306,7 @@ print_plan() {
     else
       step+=" --address=<of the head>"
     fi
-    echo "$step ${RAY_NODE[*]} --temp-dir=$(folder_of "$i" 0)" \
+    echo "$step ${RAY_NODE[*]} --temp-dir=$(folder_of "$i" 0) --node-name=${nodes[i]}" \
       "--num-cpus=\$SLURM_CPUS_ON_NODE --num-gpus=\${SLURM_GPUS_ON_NODE:-0}"
   done
   echo "scanner launch$(printf ' %q' "$grid" --results "$results" "${options[@]}")" \

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
 from local_slurm import SCRIPT, Job, local_slurm, wait_for
 
 import scanner
+from scanner.pool import read_pool
+from scanner.ranking import CONVENTIONS, rank
+from scanner.tables import to_csv
 
 GRID = """\
 name: {name}
@@ -55,9 +60,10 @@ def write_grid(folder, name):
     return f"{name}.yaml"
 
 
-def ranking(results, out):
-    scanner.report([results], out)
-    return (out / "ranking.csv").read_bytes()
+def ranking(results):
+    """The content of a report's ranking.csv."""
+    pool = read_pool([results])
+    return to_csv(pd.concat(rank(pool.table, word, pool.channels) for word in CONVENTIONS))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +72,9 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     outcome = scanner.launch(folder / write_grid(folder, "scan"), folder / "results", cpus=2)
     assert len(outcome.done) == TRIALS
-    return ranking(folder / "results", folder / "report")
+    scanner.report([folder / "results"], folder / "report")
+    assert (folder / "report" / "ranking.csv").read_text() == ranking(folder / "results")
+    return ranking(folder / "results")
 
 
 def provenances(results):
@@ -111,11 +119,11 @@ def assert_nothing_left(slurm, *jobs: Job):
     assert slurm.orphans == ""
 
 
-def assert_same(results, seen, undisturbed, out):
+def assert_same(results, seen, undisturbed):
     """The scan is whole, every trial was trained to its end once, and the ranking is the same."""
     assert len(seen) == done(results) == TRIALS
     assert {name: len(files) for name, files in seen.items()} == dict.fromkeys(seen, 1)
-    assert ranking(results, out) == undisturbed
+    assert ranking(results) == undisturbed
 
 
 def listeners(job):
@@ -128,124 +136,126 @@ def listeners(job):
     }
 
 
-def connect(slurm, address, token):
-    """What becomes of `ray.init` with a token, or with none."""
+def ask(slurm, address, token):
+    """What the cluster answers to a question for its nodes, asked with a token or with none."""
     mode = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {
         "RAY_AUTH_MODE": "disabled"}  # fmt: skip
-    code = f"import ray; ray.init({address!r}, logging_level='ERROR'); print(len(ray.nodes()))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code], env=slurm.environment | mode, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    code = "import sys; from ray._raylet import GcsClient; "
+    code += "print(len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)))"
+    said = subprocess.run(
+        [sys.executable, "-c", code, address], env=slurm.environment | mode, text=True,
+        capture_output=True, check=False,
     )  # fmt: skip
+    return said.stdout.strip() or said.stderr.strip().rpartition("\n")[2]
 
 
 def token_of(job):
-    environment = job.ray("raylet", "node1").environ()
-    return environment["RAY_AUTH_TOKEN"]
+    return job.ray("raylet", "node1").environ()["RAY_AUTH_TOKEN"]
 
 
-def test_two_jobs_share_two_nodes(slurm, undisturbed, tmp_path, record_property):
-    """Side by side, one of them with unequal nodes, waited for by sbatch itself."""
-    first = tmp_path / "results" / "first"
-    second = tmp_path / "elsewhere"
-    with versions(first) as seen_first, versions(second) as seen_second:
-        a = slurm.sbatch(*SMALL, write_grid(tmp_path, "first"), cwd=tmp_path)
-        unequal = ["-N2", "-n3", "--ntasks-per-node=2", *SMALL]
+def cpus_of(job, node):
+    resources = next(w for w in job.ray("raylet", node).cmdline() if "resource_list" in w)
+    return int(re.search(r"CPU,(\d+)", resources)[1])
+
+
+def kill_one_after_another(job, results):
+    """Once each, with a new result in between: a worker, a raylet, the driver, the head."""
+
+    def another_result():
+        count = done(results)
+        wait_for(lambda: done(results) > count, f"result after {count}")
+        assert done(results) < TRIALS, "too late to kill anything"
+
+    wait_for(lambda: job.workers("node1"), "worker")[0].kill()
+    another_result()
+    raylet = job.ray("raylet", "node2")
+    raylet.kill()
+    another_result()
+    wait_for(lambda: job.ray("raylet", "node2") not in (None, raylet), "node2 again")
+    driver = job.driver()
+    driver.kill()
+    wait_for(lambda: job.driver() not in (None, driver), "driver again")
+    another_result()
+    job.ray("gcs_server", "node1").kill()
+
+
+def test_two_jobs_share_two_nodes_and_one_is_hit(slurm, undisturbed, tmp_path):
+    """Side by side; one waited for by sbatch, on unequal nodes, and in the other all is killed."""
+    calm, hit = tmp_path / "elsewhere", tmp_path / "results" / "hit"
+    with versions(calm) as seen_calm, versions(hit) as seen_hit:
         waiting = subprocess.Popen(
-            ["sbatch", "--parsable", "--wait", *unequal, write_grid(tmp_path, "second"),
-             "--results", second],
+            ["sbatch", "--parsable", "--wait", "-N2", "-n3", *SMALL,
+             write_grid(tmp_path, "calm"), "--results", calm],
             stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=slurm.environment,
         )  # fmt: skip
         b = Job(slurm, waiting.stdout.readline().strip(), tmp_path)
-        for job, results in ((a, first), (b, second)):
-            for node in ("node1", "node2"):
-                wait_for(lambda job=job, node=node: job.workers(node), f"worker on {node}")
+        a = slurm.sbatch(*SMALL, write_grid(tmp_path, "hit"), cwd=tmp_path)
+        for job, results in ((a, hit), (b, calm)):
             wait_for(lambda results=results: done(results), "result")
+            wait_for(lambda job=job: job.workers("node2"), "worker on node2")
         open_a, open_b = listeners(a), listeners(b)
+        assert (cpus_of(b, "node1"), cpus_of(b, "node2")) == (2, 1)
         address, token = a.head_file().read_text(), token_of(a)
-        strangers = [connect(slurm, address, t) for t in (token, token_of(b), "")]
-        cpus = [
-            next(w for w in b.ray("raylet", node).cmdline() if "resource_list" in w)
-            for node in ("node1", "node2")
-        ]
-        owner, *others = [process.communicate(timeout=60) for process in strangers]
-        assert a.wait() == b.wait() == "COMPLETED"
+        answers = [ask(slurm, address, t) for t in (token, token_of(b), "")]
+        kill_one_after_another(a, hit)
+        assert b.wait() == "COMPLETED", b.log()
+        assert a.wait() == "COMPLETED", a.log()
         assert waiting.wait() == 0
         waiting.stdout.close()
-    record_property("listeners", sorted(open_a))
-    for job, results, seen in ((a, first, seen_first), (b, second, seen_second)):
-        assert {made["SLURMD_NODENAME"] for made in provenances(results)} == {"node1", "node2"}
-        assert {made["SLURM_JOB_ID"] for made in provenances(results)} == {job.id}
-        assert_same(results, seen, undisturbed, tmp_path / job.id)
-    assert ["CPU,2" in cpus[0], "CPU,1" in cpus[1]] == [True, True]
-    assert owner[0] == "2\n", owner
-    assert all(said == "" and "Error" in error for said, error in others)
+    said = a.log()
+    assert "node2: Ray ended early" in said
+    assert "the driver died of signal 9" in said
+    assert "the head of Ray is gone" in said
+    assert answers[0] == "2"
+    assert ["InvalidAuthToken" in answer for answer in answers[1:]] == [True, True]
     ports = [{port for *_, port in found} for found in (open_a, open_b)]
     assert ports[0] & ports[1] == set()
     assert (ports[0] | ports[1]) & FIXED_PORTS == set()
-    logs = [p.read_bytes() for p in (first / "logs").rglob("*") if p.is_file()]
-    assert not any(token.encode() in text for text in [a.log().encode(), *logs])
+    kept = [path.read_bytes() for path in (hit / "logs").rglob("*") if path.is_file()]
+    assert len(kept) > 20
+    assert not any(token.encode() in text for text in [said.encode(), *kept])
+    for job, results, seen in ((a, hit, seen_hit), (b, calm, seen_calm)):
+        assert {made["SLURMD_NODENAME"] for made in provenances(results)} == {"node1", "node2"}
+        assert {made["SLURM_JOB_ID"] for made in provenances(results)} == {job.id}
+        assert_same(results, seen, undisturbed)
     assert_nothing_left(slurm, a, b)
 
 
-def test_whatever_is_killed_the_scan_completes(slurm, undisturbed, tmp_path):
-    """In one job: a worker, a node's raylet, the driver, the head's GCS."""
-    results = tmp_path / "results" / "killed"
-
-    def after_another_result(count):
-        wait_for(lambda: done(results) > count, f"result after {count}")
-        assert done(results) < TRIALS
-        return done(results)
-
-    with versions(results) as seen:
-        job = slurm.sbatch(*SMALL, write_grid(tmp_path, "killed"), cwd=tmp_path)
-        count = after_another_result(0)
-        wait_for(lambda: job.workers("node1"), "worker")[0].kill()
-        count = after_another_result(count)
-        raylet = job.ray("raylet", "node2")
-        raylet.kill()
-        count = after_another_result(count)
-        wait_for(lambda: job.ray("raylet", "node2") not in (None, raylet), "node2 again")
-        first_driver = job.driver()
-        first_driver.kill()
-        wait_for(lambda: job.driver() not in (None, first_driver), "driver again")
-        after_another_result(count)
-        job.ray("gcs_server", "node1").kill()
-        assert job.wait() == "COMPLETED", job.log()
-    assert "node2: Ray ended early" in job.log()
-    assert "the driver died of signal 9" in job.log()
-    assert "the head of Ray is gone" in job.log()
-    assert job.field("Restarts") == "0"
-    assert_same(results, seen, undisturbed, tmp_path / "report")
-    assert_nothing_left(slurm, job)
-
-
 def test_a_scan_goes_on_after_every_end_of_its_job(slurm, undisturbed, tmp_path):
-    """A warning, a requeue, scancel; then an array, of which a task is warned and may not requeue."""
-    grid = write_grid(tmp_path, "ended")
+    """A warning to an array's task, a requeue, scancel; a job that may not requeue; the rest."""
+    grid, whole = write_grid(tmp_path, "ended"), write_grid(tmp_path, "whole")
     results = tmp_path / "results" / "ended"
 
     def trained_in(restarts):
-        return [p for p in provenances(results) if p.get("SLURM_RESTART_COUNT", "0") == restarts]
+        made = [p for p in provenances(results) if p.get("SLURM_RESTART_COUNT", "0") == restarts]
+        assert done(results) < TRIALS, "too late to end anything"
+        return made
 
     with versions(results) as seen:
-        job = slurm.sbatch(*SMALL, grid, cwd=tmp_path)
-        wait_for(lambda: done(results), "result")
+        array = slurm.sbatch("--array=0-1", "--nodes=1", *SMALL, whole, grid, cwd=tmp_path)
+        other, job = (Job(slurm, f"{array.name}_{task}", tmp_path) for task in (0, 1))
+        slurm("scancel", other.name)
+        wait_for(lambda: trained_in("0"), "result")
         slurm("scancel", "--batch", "--signal=USR1", job.name)
         wait_for(lambda: job.field("Restarts") == "1", "requeue by the job itself")
         wait_for(lambda: trained_in("1"), "result of the second run")
         slurm("scontrol", "requeue", job.name)
-        wait_for(lambda: job.field("Restarts") == "2", "requeue")
         wait_for(lambda: trained_in("2"), "result of the third run")
         slurm("scancel", job.name)
         assert job.wait() == "CANCELLED"
-        before = done(results)
-        assert before < TRIALS
+        assert (other.field("Restarts"), job.field("Restarts")) == ("0", "2")
+        assert done(results) < TRIALS
+        fixed = slurm.sbatch("--no-requeue", *SMALL, grid, cwd=tmp_path)
+        wait_for(lambda: "every network interface" in fixed.log(), "start")
+        slurm("scancel", "--batch", "--signal=USR1", fixed.name)
+        assert fixed.wait() == "FAILED"
         again = slurm.sbatch("--nodes=1", *SMALL, grid, cwd=tmp_path)
         assert again.wait() == "COMPLETED", again.log()
         nothing = slurm.sbatch(*SMALL, grid, cwd=tmp_path)
-        assert nothing.wait() == "COMPLETED"
+        assert nothing.wait() == "COMPLETED", nothing.log()
+    assert fixed.field("ExitCode") == "75:0"
+    assert f"sbatch slurm/ray_cluster.sh {grid} --results {results}" in fixed.log()
     assert "nothing is left to do" in nothing.log()
     assert not (results / "logs" / f"{nothing.id}.0").exists()
-    assert_same(results, seen, undisturbed, tmp_path / "report")
-    assert_nothing_left(slurm, job, again, nothing)
+    assert_same(results, seen, undisturbed)
+    assert_nothing_left(slurm, job, fixed, again, nothing)
