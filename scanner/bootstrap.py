@@ -3,6 +3,9 @@
 All models, methods and channels share the resamples: differences are paired, and the places within
 a resample belong together. `scipy.stats.bootstrap` draws along one axis for one statistic; here the
 draws along two axes serve thousands of models, and only the draws of seeds need new places.
+
+A fifth of the resamples draw signals alone: what the seeds add, beyond the spread that draws of
+signals see already, is told by both together.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ from scanner.metrics import EPS_B
 from scanner.ranking import DECIMALS, MERITS, RANKINGS, Matrix, median, places
 
 PER_SEED_DRAW = 4  # draws of signals for each draw of seeds
+SIGNALS_ALONE = 5  # one resample of so many draws signals alone
 SEED_DRAWS = 64  # different draws of a training's seeds, to choose from
 FEW = 5
+ROUNDING = 0.5 * 10.0**-DECIMALS  # values that differ by less are a tie
 MEASURES = {"AUC": "auc"} | {word: f"eps_s_{word}" for word in EPS_B}
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -66,15 +71,19 @@ class Replicas:
 
 @dataclass(frozen=True)
 class Samples:
-    """Resampled rankings of one selection and merit.
+    """Resampled rankings of one selection and merit; methods are in the order of `RANKINGS`.
 
     Attributes:
-        values: (methods, resamples, models), methods in the order of `RANKINGS`.
-        first: Share of the resamples in which a model has place 1, (methods, models).
+        both: Seeds and signals drawn: (methods, draws of seeds, draws of signals, models); no
+            draws of seeds where no model has a second one.
+        signals: Signals alone drawn: (methods, draws, models).
+        first: Share of the resamples in which a model has place 1, (methods, models): of those of
+            seeds and signals where there are any.
         first_few: The same for places 1 to 5.
     """
 
-    values: Matrix
+    both: Matrix
+    signals: Matrix
     first: Matrix
     first_few: Matrix
 
@@ -114,11 +123,11 @@ def resample(found: Replicas, merit: str, count: int) -> dict[str, Samples]:
     Args:
         found: The replicas.
         merit: One of `MERITS`.
-        count: Number of resamples, a multiple of four.
+        count: Number of resamples, a multiple of twenty.
     """
-    entropy = found.entropy
+    entropy, models = found.entropy, len(found.models)
     repeated = bool((found.seeds > 1).any())
-    draws = count // PER_SEED_DRAW if repeated else 1
+    alone = count // SIGNALS_ALONE if repeated else count
     numbers = found.numbers[MERITS.index(merit)]
     combined = _combined(numbers, found.seeds, np.random.default_rng(entropy), repeated)
     members = {name: found.signals(pairs) for name, pairs in found.selections().items()}
@@ -126,39 +135,47 @@ def resample(found: Replicas, merit: str, count: int) -> dict[str, Samples]:
         members = {"All": members["All"]}
     channel = pd.factorize(found.pairs["Chan"])[0]
     shape = (channel.max() + 1, found.training.max() + 1)
-    models, each, cells = len(found.models), count // draws, np.arange(found.seeds.size)
+    cells = np.arange(found.seeds.size)
     values = {name: np.empty((len(RANKINGS), count, models)) for name in members}
 
-    def one(draw: int) -> dict[str, Matrix]:
-        random = np.random.default_rng([*entropy, draw])
-        chosen = random.integers(0, len(combined), shape)[channel[:, None], found.training]
+    def one(first: int) -> dict[str, Matrix]:
+        random = np.random.default_rng([*entropy, first])
+        drawn = random.integers(1, len(combined), shape) if first >= alone else np.zeros(shape, int)
+        chosen = drawn[channel[:, None], found.training]
         scores = combined.take(chosen.ravel() * cells.size + cells).reshape(chosen.shape)
-        place, here = places(scores), slice(draw * each, (draw + 1) * each)
+        place, here = places(scores), slice(first, first + PER_SEED_DRAW)
         return {name: _ranked(scores, place, signals, values[name][:, here], random)
                 for name, signals in members.items()}  # fmt: skip
 
     leaders = {name: np.zeros((2, len(RANKINGS), models)) for name in members}
+    starts = range(0, count, PER_SEED_DRAW)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for part in pool.map(one, range(draws)):
+        for first, part in zip(starts, pool.map(one, starts), strict=True):
             for name, seen in part.items():
-                leaders[name] += seen
-    out = {name: Samples(values[name], *leaders[name] / count) for name in members}
+                leaders[name] += seen if first >= alone or not repeated else 0
+    counted = count - alone if repeated else count
+    split = (len(RANKINGS), -1, PER_SEED_DRAW, models)
+    out = {name: Samples(drawn[:, alone:].reshape(split) if repeated else drawn[:, :0, None],
+                         drawn[:, :alone], *leaders[name] / counted)
+           for name, drawn in values.items()}  # fmt: skip
     return {name: out.get(name, out["All"]) for name in found.selections()}
 
 
 def _combined(
     numbers: Matrix, seeds: Integers, random: np.random.Generator, repeated: bool
 ) -> Matrix:
-    """Medians over draws of the seeds, (draws, pairs, models): of n seeds n - 1 are drawn.
+    """Medians over the seeds, (1 + draws, pairs, models): first of all seeds, then of drawn ones.
 
-    The draws are balanced: over all of them every seed comes equally often.
+    Of n seeds n are drawn, but of two seeds one: the median of two is their mean, whose bootstrap
+    variance is half of what it should be, while a median of three and more has no such lack. The
+    draws are balanced: over all of them every seed comes equally often.
     """
-    out = np.empty((SEED_DRAWS if repeated else 1, *seeds.shape))
+    out = np.empty((1 + SEED_DRAWS if repeated else 1, *seeds.shape))
     for n in np.unique(seeds).tolist():
-        here, size = seeds == n, max(n - 1, 1)
+        here, size = seeds == n, n if n > 2 else 1
         own = numbers[:n, here]
-        balanced = random.permutation(np.arange(len(out) * size) % n).reshape(-1, size)
-        for draw, drawn in zip(out, balanced, strict=True):
+        balanced = random.permutation(np.arange((len(out) - 1) * size) % n).reshape(-1, size)
+        for draw, drawn in zip(out, [np.arange(n), *balanced], strict=True):
             draw[here] = median(own[drawn].T)
     return out.round(DECIMALS, out=out)
 
@@ -187,10 +204,10 @@ def _ranked(
             value = method.value(theirs if method.of_places else some)
             out[i, k] = value * (pairs / len(drawn)) if method.counts else value
     signs = [1 if method.best == "largest" else -1 for method in RANKINGS.values()]
-    merit = np.round(out * np.reshape(signs, (-1, 1, 1)), DECIMALS)
-    ordered = np.sort(merit, axis=2)
-    return np.stack([(merit >= ordered[:, :, max(models - n, 0), None]).sum(axis=1)
-                     for n in (1, FEW)])  # fmt: skip
+    merit = out * np.reshape(signs, (-1, 1, 1))
+    edges = merit.max(axis=2), np.partition(merit, max(models - FEW, 0), axis=2)[
+        :, :, max(models - FEW, 0)]  # fmt: skip
+    return np.stack([(merit >= edge[:, :, None] - ROUNDING).sum(axis=1) for edge in edges])
 
 
 def _trained(results: pd.DataFrame, models: pd.Index) -> pd.DataFrame:

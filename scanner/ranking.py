@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -178,12 +177,16 @@ def drop_incomplete(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[s
 
 def gaps(table: pd.DataFrame) -> dict[str, list[str]]:
     """Model -> the pairs ("channel/signal") that other models have and it has not."""
-    seen = set(table[KEYS].itertuples(index=False, name=None))
-    pairs = sorted(set(table[["Chan", "Signal"]].itertuples(index=False, name=None)))
+    if table.empty:
+        return {}
+    model, models = pd.factorize(table["Model"], sort=True)
+    groups = table.groupby(["Chan", "Signal"], sort=True)
+    there = np.zeros((len(models), groups.ngroups), dtype=bool)
+    there[model, groups.ngroup()] = True
+    words = [f"{channel}/{signal}" for channel, signal in groups.size().index.tolist()]
     missing: dict[str, list[str]] = {}
-    for model, (channel, signal) in product(sorted(set(table["Model"])), pairs):
-        if (signal, model, channel) not in seen:
-            missing.setdefault(model, []).append(f"{channel}/{signal}")
+    for k, pair in np.argwhere(~there):
+        missing.setdefault(str(models[k]), []).append(words[pair])
     return missing
 
 

@@ -53,9 +53,9 @@ SEARCH_TEXT = (
     "settings. Of several seeds each has its own search."
 )
 INTERVAL_TEXT = {
-    "clean": "68 %: limits from resampled signals and seeds. first, first5: share of the resamples "
-    "at place 1, and in the first five. like: lines of the same merit that cannot be told from "
-    "this one (the 68 % interval of the difference holds 0).",
+    "clean": "68 %: limits of the value, from resampled signals and seeds. first, first5: share of "
+    "the resamples at place 1, and in the first five. like: lines of the same merit that cannot be "
+    "told from this one (the 68 % interval of the difference holds 0).",
     "published": "Intervals are of the clean convention alone (uncertainty.csv).",
 }
 TAU_TEXT = (

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from scanner.losses import kl, training_loss
 from scanner.members import Members, State, batches, keep, optimize, start, state_of
+from scanner.replay import replayed
 from scanner.representations import Inputs
 from scanner.trial import Trial
 
@@ -133,7 +134,7 @@ def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
     """A training step, in place, and the (P, 2) sum of its losses and KL divergences.
 
     On CUDA the step is captured as a graph after the first few: it is launched as one, with no
-    synchronisation with the host.
+    synchronisation with the host. On a CPU it is recorded and replayed.
     """
     total = members.beta.new_zeros(len(members), 2)
     parameters = list(members.model.parameters())
@@ -145,7 +146,7 @@ def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
         optimize(members, gradients)
         total.add_(losses.detach())
 
-    return (captured(step) if total.is_cuda else step), total
+    return (captured if total.is_cuda else replayed)(step), total
 
 
 def captured(step: Step) -> Step:

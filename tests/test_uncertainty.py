@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_results import replica_rows
+from scipy import stats
 from scipy.stats import binomtest
 
+from scanner.bootstrap import replicas, resample
 from scanner.findings import combine_seeds
 from scanner.ranking import COLUMNS, MERITS, RANKINGS, rank
-from scanner.uncertainty import efficiency_intervals, uncertainty
+from scanner.uncertainty import efficiency_intervals, half_width, uncertainty
 
 
 def found(rows, resamples=200):
@@ -16,15 +18,45 @@ def found(rows, resamples=200):
     return uncertainty(table, rows, rank(table), resamples)
 
 
-@pytest.mark.parametrize(("signal_sd", "seed_sd"), [(1.0, 0.1), (0.5, 0.5), (0.1, 1.0)])
-def test_intervals_cover_the_truth(signal_sd, seed_sd):
-    """500 models are 500 repetitions of 5 seeds on 20 signals; each has the true median 0.5."""
-    rows = replica_rows(500, 5, 20, signal_sd=signal_sd, seed_sd=seed_sd, shift=7)
-    values = found(rows, 1000).values.query("channel == 'All' and merit == 'AUC'")
-    values = values[values["method"] == "median"]
-    assert len(values) == 500
-    covered = ((values["low"] <= 0.5) & (values["high"] >= 0.5)).mean()
-    assert 0.60 <= covered <= 0.76
+# Which term dominates: standard deviations of the signal, the seed, and of both together.
+DOMINATING = {"signals": (1.0, 0.1, 0.1), "seeds": (0.05, 0.3, 0.05), "mixed": (0.5, 0.5, 0.1),
+              "single signals": (0.3, 0.3, 1.0)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("dominating", "seeds", "signals"), [
+    ("signals", 2, 34), ("signals", 3, 10), ("signals", 5, 20), ("seeds", 2, 20), ("seeds", 3, 10),
+    ("seeds", 5, 20), ("seeds", 10, 10), ("mixed", 2, 10), ("mixed", 3, 20), ("mixed", 5, 34),
+    ("single signals", 5, 34), ("single signals", 10, 20),
+])  # fmt: skip
+def test_intervals_cover_the_truth(dominating, seeds, signals):
+    """500 models are 500 repetitions; each has the true median 0.5."""
+    sizes = dict(zip(("signal_sd", "seed_sd", "single_sd"), DOMINATING[dominating], strict=True))
+    assert 0.60 <= coverage(500, seeds, signals, **sizes) <= 0.76
+
+
+def coverage(models, seeds, signals, **sizes):
+    """In what share of the models the 68 % interval of the median holds the truth, 0.5."""
+    rows = replica_rows(models, seeds, signals, **sizes)
+    samples = resample(replicas(combine_seeds(rows), rows), "AUC", 400)["All"]
+    median = list(RANKINGS).index("median")
+    value = combine_seeds(rows).groupby("Model")["AUC"].median().to_numpy()
+    both, alone, value, truth = (
+        np.arcsin(np.sqrt(x)) for x in (samples.both[median], samples.signals[median], value, 0.5))
+    half = half_width(both, alone, (signals - 1, np.full(models, seeds - 1)))
+    return (np.abs(value - truth) <= half).mean()
+
+
+def test_an_interval_is_that_of_its_half_width_on_the_scale_of_the_arcsine():
+    """A mean over one seed: the standard error of scipy's bootstrap, within the draws' noise."""
+    rows = replica_rows(3, 1, 30)
+    values = found(rows, 4000).values.query("method == 'mean' and merit == 'AUC'")
+    for row in values[values["channel"] == "All"].itertuples():
+        own = rows.loc[rows["name"] == row.model, "auc"].to_numpy()
+        error = stats.bootstrap((own,), lambda x, axis: np.arcsin(np.sqrt(x.mean(axis=axis))),
+                                n_resamples=4000, rng=1, method="percentile").standard_error
+        half = stats.t.ppf(0.84135, 29) * error
+        limits = np.sin(np.arcsin(np.sqrt(row.value)) + np.array([-half, half])) ** 2
+        assert (row.low, row.high) == pytest.approx(limits, abs=0.08 * (row.high - row.low))
 
 
 def test_every_ranked_value_has_an_interval():
@@ -34,8 +66,10 @@ def test_every_ranked_value_has_an_interval():
     both = ranked.merge(out.values, on=keys, suffixes=("", " too"))
     assert len(both) == len(ranked) == len(out.values) == 3 * len(MERITS) * len(RANKINGS) * 6
     assert (both["value"] == both["value too"]).all()
-    assert (both["low"] <= both["median"]).all()
-    assert (both["median"] <= both["high"]).all()
+    assert (both["low"] <= both["value"]).all()
+    assert (both["value"] <= both["high"]).all()
+    assert (both["low"] >= 0).all()
+    assert (both.loc[both["method"].isin(["mean", "median", "min"]), "high"] <= 1).all()
     assert both[["first", "first_five"]].to_numpy().min() >= 0
     assert (both["first"] <= both["first_five"]).all()
     sums = out.values.groupby(keys[:3])[["first", "first_five"]].sum()
@@ -79,7 +113,7 @@ def test_one_signal_is_said():
 def test_one_seed_on_one_signal_has_no_interval():
     out = found(replica_rows(3, 1, 1))
     assert out.notes == ("One seed and one signal: there is nothing to resample, and no interval.",)
-    assert out.values[["median", "low", "high", "first", "first_five"]].isna().all().all()
+    assert out.values[["low", "high", "first", "first_five"]].isna().all().all()
     assert not out.pairs["apart"].any()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import multiprocessing
 import multiprocessing.connection
@@ -20,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scanner.datasets.files import BACKGROUND
-from scanner.datasets.parse import bad_lines, diagnose, parse_words
+from scanner.datasets.parse import bad_lines, diagnose, line_ends, parse_words
 from scanner.datasets.pieces import EndlessLine, Fault, Piece, blocks, pieces
 from scanner.datasets.published import ROUNDING, outside_selection
 from scanner.errors import DataError
@@ -30,6 +31,7 @@ UNUSUAL = ("events miss the channel's MET, HT selection",
            "background events have a weight other than 1 (kept, and not used in training)",
            "objects have E below pT", "azimuths lie outside (-pi, pi]")
 HASH_BYTES = 1 << 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 64 << 20
 Task = TypeVar("Task")
 Made = TypeVar("Made")
 
@@ -89,7 +91,7 @@ def convert(task: tuple[SourceFile, Piece, int]) -> Part:
             parsed = _events(block, lines, skip_bad - len(faults), faults)
             if len(faults) > skip_bad or (faults and faults[-1].fatal):
                 break
-            lines, size = lines + block.count(b"\n"), size + len(block)
+            lines, size = lines + line_ends(block), size + len(block)
             if parsed:
                 tables.append(to_table(*parsed))
                 objects += multiplicity(parsed[0]).sum(axis=0)
@@ -161,6 +163,7 @@ def _in_order(function: Callable[[Task], Made], tasks: Iterable[Task], cpus: int
               ) -> Generator[Made]:
     """`function` of each task, in order, with few tasks in flight so that memory is bounded."""
     if cpus == 1:
+        _keep_freed_memory()
         yield from map(function, tasks)
         return
     waiting: deque[Future[Made]] = deque()
@@ -183,10 +186,18 @@ def _in_order(function: Callable[[Task], Made], tasks: Iterable[Task], cpus: int
 
 def _end_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it ends, even if it is killed."""
+    _keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_wait_and_kill, args=(parent.sentinel,), daemon=True).start()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed for the next block, or the kernel clears every page anew."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(parameter, KEPT_BYTES)
 
 
 def _wait_and_kill(sentinel: int) -> None:

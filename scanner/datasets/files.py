@@ -173,7 +173,7 @@ def sha256(path: Path) -> str:
 def parquet_options() -> dict[str, Any]:
     """Compression of the event table: words by dictionary, floats byte-split, then zstd."""
     lists = [f"object_{name}.list.element" for name in ("e", "pt", "eta", "phi")]
-    return {"compression": "zstd", "write_statistics": False,
+    return {"compression": "zstd", "write_statistics": False, "write_batch_size": 1 << 16,
             "use_dictionary": ["process", "event_id", "weight"],
             "column_encoding": dict.fromkeys(["met", "met_phi", *lists], "BYTE_STREAM_SPLIT")}
 

@@ -50,20 +50,26 @@ def parse_words(text: bytes) -> tuple[Events, Words]:
     if not text.endswith(b"\n"):
         raise ValueError("no line end")
     stops, ends = _separators(text)
-    if len(ends) != _line_ends(text):  # the last `;` of a line is optional
+    if len(ends) != line_ends(text):  # the last `;` of a line is optional
         text = re.sub(rb"(?<!;)\n", b";\n", text)
         stops, ends = _separators(text)
     header = _layout(text, stops, ends)
-    values, words = _tokens(text, stops, header)
-    rows, objects = np.flatnonzero(header), values[~header, 1:].T
-    weight, met, met_phi = values[header, 2:].T
+    rows, body = np.flatnonzero(header), np.flatnonzero(~header)
+    values, words = _tokens(text, stops, rows)
+    weight, met, met_phi = (values[rows, column] for column in (2, 3, 4))
+    energy, pt, eta, phi = (values[:, column][body] for column in (1, 2, 3, 4))
     process, event_id = encoded = _words(text, stops, 5 * rows)
     events = sort_objects(Events(
         _objects(process), _objects(event_id), _weight(weight), _magnitude(met), _single(met_phi),
         np.append(rows, len(header)) - np.arange(len(rows) + 1),
-        _kinds(text, stops, 5 * np.flatnonzero(~header), words),
-        *(_magnitude(column) for column in objects[:2]), *map(_single, objects[2:])))
+        _kinds(text, stops, 5 * body, words),
+        _magnitude(energy), _magnitude(pt), _single(eta), _single(phi)))
     return events, encoded
+
+
+def line_ends(text: bytes) -> int:
+    """The number of line ends, which numpy counts several times faster than `bytes.count`."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == LINE_FEED))
 
 
 def bad_lines(lines: list[bytes], first: int = 0) -> Iterator[int]:
@@ -99,10 +105,6 @@ def diagnose(line: bytes) -> str:
     return next(filter(None, faults), "the line cannot be read as an event")
 
 
-def _line_ends(text: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == LINE_FEED))
-
-
 def _separators(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Place of every separator (T,), and which of them end a line (N,)."""
     characters = np.frombuffer(text, np.uint8)
@@ -120,24 +122,27 @@ def _layout(text: bytes, stops: NDArray[np.int64], ends: NDArray[np.int64]) -> N
     header[0] = True
     header[ends[:-1] // 5 + 1] = True
     comma = (np.frombuffer(text, np.uint8)[stops] == COMMA).reshape(-1, 5)
-    if (comma[:, :4] == header[:, None]).any() or comma[:, 4].any() or header[ends // 5].any():
+    ordered = all((column != header).all() for column in comma.T[:4])
+    if not ordered or comma[:, 4].any() or header[ends // 5].any():
         raise ValueError("order of separators")
     return header
 
 
-def _tokens(text: bytes, stops: NDArray[np.int64], header: NDArray[np.bool_]
+def _tokens(text: bytes, stops: NDArray[np.int64], rows: NDArray[np.int64]
             ) -> tuple[NDArray[np.float64], pa.Array]:
     """Numbers as (T / 5, 5) float64, undefined where the token is a word, and all text (2 T,).
 
-    Tokens and separators alternate in the text, so that Arrow reads it in place.
+    Tokens and separators alternate in the text, so that Arrow reads it in place; `rows` are those
+    that are headers.
     """
-    bounds = np.zeros(2 * len(stops) + 1, np.int32)
-    bounds[1::2] = stops
-    bounds[2::2] = stops + 1
-    bounds[10 * np.flatnonzero(header)[1:]] += 1  # the line feed
-    number = np.zeros((len(header), 5, 2), bool)
-    number[:, 1:, 0] = True
-    number[header, 1, 0] = False
+    bounds = np.empty(2 * len(stops) + 1, np.int32)
+    bounds[0], bounds[1::2] = 0, stops
+    np.add(bounds[1::2], 1, out=bounds[2::2])
+    bounds[10 * rows[1:]] += 1  # the line feed
+    number = np.zeros((len(stops) // 5, 10), bool)
+    for column in (2, 4, 6, 8):
+        number[:, column] = True
+    number[rows, 2] = False
     valid = pa.py_buffer(np.packbits(number, bitorder="little"))
     buffers = [pa.py_buffer(bounds), pa.py_buffer(text)]
     words = pa.StringArray.from_buffers(number.size, *buffers)
