@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -42,7 +43,7 @@ def wait_for(event: Callable[[], object], what: str, limit_s: float = LIMIT_S) -
     end = time.monotonic() + limit_s
     while not (value := event()):
         assert time.monotonic() < end, f"no {what} within {limit_s} s"
-        time.sleep(0.1)
+        time.sleep(0.2)
     return value
 
 
@@ -98,7 +99,7 @@ class Job:
         words = self.slurm("scontrol", "show", "job", self.name).split()
         return next(word for word in words if word.startswith(f"{name}=")).partition("=")[2]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The task's own id, which differs from its name in an array."""
         return self.field("JobId")
