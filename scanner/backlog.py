@@ -16,7 +16,7 @@ from scanner import store
 from scanner.pending import Job, progress_mark, record_loss
 from scanner.study import Study
 
-MOST_DEATHS = 5  # of a job's worker without any progress between them
+MOST_DEATHS = 8  # of a job's worker without any progress between them
 MOST_IDENTICAL = 5  # jobs that fail with one and the same fault of the code
 
 
