@@ -26,7 +26,7 @@ from scanner.ranking import (
 from scanner.study import MARK, search_table
 
 CELL = ["trial", "model", "name", "channel", "seed", "score", "representation", "architecture",
-        "hlf", "beta", "flow"]
+        "hlf", "beta", "flow", "dataset", "loss"]
 NAMED = 5
 
 
@@ -141,7 +141,7 @@ def _read_scan(path: Path, label: str) -> _Scan:
     cells = pd.DataFrame(
         [(trial.id, model, f"{model}-{score}", trial.channel, trial.seed, score,
           trial.representation.label, trial.architecture.label, trial.hlf, trial.beta,
-          trial.flow.label)
+          trial.flow.label, trial.dataset, trial.training.loss)
          for trial, model, scores in zip(
              store.standing(path, planned), planned.models, planned.scores, strict=True)
          for score in scores],

@@ -21,7 +21,7 @@ ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking",
-     "comparison", "bootstrap", "uncertainty", "doubts",
+     "comparison", "bootstrap", "uncertainty", "doubts", "paper",
      "findings", "teaching", "tables",
      "latex", "references", "histograms",
      "plots", "spectra"),
@@ -31,7 +31,7 @@ ROWS = (
      "latents", "run", "pilot", "trained"),
     ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
      "pool", "origins", "rendering", "trial_figures",
-     "figures", "pages", "sections", "report", "score_events", "inspection"),
+     "figures", "pages", "lists", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
