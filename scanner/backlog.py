@@ -34,7 +34,6 @@ class _Past:
 
     deaths: int = 0
     mark: str = ""
-    halved: bool = False
 
 
 class Backlog:
@@ -123,7 +122,8 @@ class Backlog:
             self._waiting.append(task)
             return
         for half in (Task(task.job, task.first, middle), Task(task.job, middle, task.last)):
-            self._past[half] = self._past[task]
+            mark = progress_mark(self._results, self.job(half))
+            self._past[half] = replace(self._past[task], mark=mark)
             self._waiting.append(half)
 
     def _failed(self, key: str) -> None:

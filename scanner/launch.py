@@ -113,6 +113,7 @@ def launch(
     with scan_lock(folder, tell) as lock, stoppable(folder) as stop:
         lock.on_loss = stop.request
         _record(folder, Path(grid), parsed, data_root)
+        _set_aside_damaged(planned, folder, tell)
         before, _ = counted(planned, folder)
         backlog = Backlog(pending_jobs(planned, folder, retry, only), folder)
         if backlog.left:
@@ -122,6 +123,14 @@ def launch(
         if lock.taken_by:
             raise ResultError(f"{folder}: taken over by {lock.taken_by}; this driver has ended")
         return _outcome(planned, folder, before, backlog)
+
+
+def _set_aside_damaged(planned: Plan, results: Path, tell: Callable[[str], None]) -> None:
+    """Trials whose table cannot be read are not done."""
+    ids = [key for unit in units(planned, results) for key in unit.done]
+    for key, why in store.damaged(results, ids).items():
+        store.set_aside(results, key)
+        tell(f"{why}: set aside, to be trained again")
 
 
 def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> None:
