@@ -16,7 +16,7 @@ from scanner import store
 from scanner.pending import Job, progress_mark, record_loss
 from scanner.study import Study
 
-MOST_DEATHS = 5  # of a job's worker without any progress between them
+MOST_DEATHS = 8  # of a job's worker without any progress between them
 MOST_IDENTICAL = 5  # jobs that fail with one and the same fault of the code
 
 
@@ -34,7 +34,6 @@ class _Past:
 
     deaths: int = 0
     mark: str = ""
-    halved: bool = False
 
 
 class Backlog:
@@ -123,7 +122,8 @@ class Backlog:
             self._waiting.append(task)
             return
         for half in (Task(task.job, task.first, middle), Task(task.job, middle, task.last)):
-            self._past[half] = self._past[task]
+            mark = progress_mark(self._results, self.job(half))
+            self._past[half] = replace(self._past[task], mark=mark)
             self._waiting.append(half)
 
     def _failed(self, key: str) -> None:

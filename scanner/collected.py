@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from scanner import store
 from scanner.errors import ResultError
@@ -35,12 +37,11 @@ Labels = dict[str, str | float | int]
 
 @dataclass(frozen=True)
 class _File:
-    """A trial's file: its size and time, and who wrote it."""
+    """A trial's file: its size and time, and what it says of its making, as JSON."""
 
     size: int
     time_ns: int
-    commit: str = ""
-    host: str = ""
+    made: str = ""
 
     def same(self, other: _File | None) -> bool:
         return other is not None and (self.size, self.time_ns) == (other.size, other.time_ns)
@@ -69,7 +70,7 @@ def metrics(results: Path, planned: Plan | None = None) -> pd.DataFrame:
         ResultError: A file cannot be read, or no trial is done.
     """
     scan = store.read_scan(results)
-    planned = plan(scan.grid()) if planned is None else planned
+    planned = plan_of(scan) if planned is None else planned
     standing = store.standing(results, planned)
     rows = _rows(results, [trial.id for trial in standing])
     cells = zip(standing, planned.models, planned.scores, strict=True)
@@ -85,6 +86,32 @@ def metrics(results: Path, planned: Plan | None = None) -> pd.DataFrame:
     every = {name: set(frame["score"].cat.categories) for name in controls}
     wanted = every | {trial.id: set(scores) for trial, _, scores in done}
     return frame[_is_wanted(frame, wanted)].reset_index(drop=True)
+
+
+def plan_of(scan: store.Scan) -> Plan:
+    """The plan of a scan's grid; a report asks for it more than once."""
+    return _plan_of(scan.grid_path, scan.grid_text, scan.dataset, scan.channels)
+
+
+def provenance(results: Path, trials: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What each of these trials says of its making, for those that are done."""
+    there = _stamps(results / "trials", trials)
+    known: dict[str, _File] = {}
+    with suppress(OSError, ValueError, KeyError, TypeError):  # as in `_read_copy`
+        known = _copied_files(pq.read_schema(results / COPY))
+    return {name: json.loads(known[name].made if file.same(known.get(name))
+                             else _made(results / "trials" / f"{name}.parquet"))
+            for name, file in there.items()}  # fmt: skip
+
+
+def _made(path: Path) -> str:
+    text: bytes = pq.read_schema(path).metadata[b"provenance"]
+    return text.decode()
+
+
+@lru_cache(maxsize=4)
+def _plan_of(path: str, text: str, dataset: str, channels: tuple[str, ...]) -> Plan:
+    return plan(store.Scan(path, text, dataset, "", {}, channels).grid())
 
 
 def stacked_rows(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -130,8 +157,8 @@ def _read_files(folder: Path, files: Mapping[str, _File]) -> _Rows:
         tables = list(pool.map(lambda name: store.read_table(folder / f"{name}.parquet"), files))
     known = {}
     for (name, file), table in zip(files.items(), tables, strict=True):
-        made = json.loads(table.schema.metadata[b"provenance"])
-        known[name] = _File(file.size, file.time_ns, made["commit"], made["host"])
+        made = table.schema.metadata[b"provenance"].decode()
+        known[name] = _File(file.size, file.time_ns, made)
     named = [_named(*item) for item in zip(files, tables, strict=True)]
     return _Rows(pa.concat_tables([SCHEMA.empty_table(), *named]), known)
 
@@ -145,11 +172,15 @@ def _read_copy(path: Path) -> _Rows:
     """What was read last; nothing where there is no copy that can be read."""
     try:
         table = store.read_table(path)
-        files = json.loads(table.schema.metadata[b"files"])
-        return _Rows(table.replace_schema_metadata(None).cast(SCHEMA),
-                     {name: _File(**file) for name, file in files.items()})  # fmt: skip
+        files = _copied_files(table.schema)
+        return _Rows(table.replace_schema_metadata(None).cast(SCHEMA), files)
     except (ResultError, ValueError, KeyError, TypeError):  # absent, damaged, of another version
         return _Rows(SCHEMA.empty_table(), {})
+
+
+def _copied_files(schema: pa.Schema) -> dict[str, _File]:
+    found = json.loads(schema.metadata[b"files"])
+    return {name: _File(**file) for name, file in found.items()}
 
 
 def _write_copy(path: Path, rows: _Rows) -> None:
@@ -163,18 +194,19 @@ def _controls(results: Path, trials: Iterable[Trial]) -> list[Path]:
 
 
 def _labels(trial: Trial, scan: str, file: _File) -> Labels:
+    made = json.loads(file.made)
     return {
         "scan": scan, "dataset": trial.dataset, "channel": trial.channel,
         "representation": trial.representation.label, "architecture": trial.architecture.label,
         "hlf": trial.hlf, "beta": trial.beta, "flow": trial.flow.label, "seed": trial.seed,
-        "model": "", "commit": file.commit, "host": file.host,
+        "model": "", "commit": made["commit"], "host": made["host"],
     }  # fmt: skip
 
 
 def _control_labels(table: pa.Table, scan: str) -> Labels:
     trial = from_json(table.schema.metadata[b"trial"].decode())
-    made = json.loads(table.schema.metadata[b"provenance"])
-    common = _labels(trial, scan, _File(0, 0, made["commit"], made["host"]))
+    made = table.schema.metadata[b"provenance"].decode()
+    common = _labels(trial, scan, _File(0, 0, made))
     return {**common, "model": "control", "architecture": "", "flow": "", "hlf": False,
             "beta": np.nan, "seed": 0}  # fmt: skip
 

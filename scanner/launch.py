@@ -11,7 +11,7 @@ from scanner import store
 from scanner.backlog import Backlog, Task, part_of
 from scanner.cluster import Site, connected
 from scanner.datasets import Channels, open_dataset
-from scanner.errors import DataError, ScannerError
+from scanner.errors import DataError, ResultError, ScannerError
 from scanner.grid import Grid, parse
 from scanner.lock import scan_lock
 from scanner.pending import Job, describe, pending_jobs, units
@@ -104,20 +104,33 @@ def launch(
     parsed = load_grid(grid, data_root, dataset)
     planned = plan(parsed)
     folder = (results or Path("results") / parsed.name).absolute()
-    with scan_lock(folder), stoppable(folder) as stop:
+
+
+    def tell(text: str) -> None:
+        if progress:
+            progress(*counted(planned, folder), text)
+
+    with scan_lock(folder, tell) as lock, stoppable(folder) as stop:
+        lock.on_loss = stop.request
         _record(folder, Path(grid), parsed, data_root)
+        _set_aside_damaged(planned, folder, tell)
         before, _ = counted(planned, folder)
         backlog = Backlog(pending_jobs(planned, folder, retry, only), folder)
         if backlog.left:
             place = _place(folder, data_root, parsed.resources, stop)
             site = Site(address, nodes, cpus)
-
-            def tell(text: str) -> None:
-                if progress:
-                    progress(*counted(planned, folder), text)
-
             _run_on_ray(backlog, place, parsed.resources, site, stop, tell)
+        if lock.taken_by:
+            raise ResultError(f"{folder}: taken over by {lock.taken_by}; this driver has ended")
         return _outcome(planned, folder, before, backlog)
+
+
+def _set_aside_damaged(planned: Plan, results: Path, tell: Callable[[str], None]) -> None:
+    """Trials whose table cannot be read are not done."""
+    ids = [key for unit in units(planned, results) for key in unit.done]
+    for key, why in store.damaged(results, ids).items():
+        store.set_aside(results, key)
+        tell(f"{why}: set aside, to be trained again")
 
 
 def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> None:
@@ -142,6 +155,7 @@ def _place(results: Path, data_root: Path | None, resources: Resources, stop: St
         pack=AUTOMATIC_PACK[resources.device] if resources.pack == "auto" else resources.pack,
         automatic=resources.pack == "auto",
         marker=stop.marker,
+        checkpoint_s=resources.checkpoint_s,
     )
 
 

@@ -115,6 +115,15 @@ def keep(members: Members, numbers: list[int]) -> Members:
     )
 
 
+def stacked_buffers(members: Members) -> State:
+    """The buffers that have a row per member: those of batch norm."""
+    return {
+        name: buffer
+        for prefix, module in members.model.named_modules() if isinstance(module, BatchNorm)
+        for name, buffer in module.named_buffers(prefix, recurse=False)
+    }  # fmt: skip
+
+
 def state_of(members: Members, row: int) -> State:
     """A copy of one member's parameters and buffers, on the host."""
     state = {name: parameter[row] for name, parameter in members.model.named_parameters()}
@@ -169,8 +178,12 @@ def optimize(members: Members, gradients: Sequence[Tensor]) -> None:
         )
 
 
-def batches(members: Members, events: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    members: Members, events: int, size: int, taken: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Each step's event numbers (P, size) and noise (P, size, D) of one epoch, on the device.
+
+    The first `taken` steps are drawn and left out, so that an epoch can be gone on with.
 
     The last batch is filled up from the start of the epoch's order, so that all have one size and
     no event is left out. What is drawn on the host goes to the device once in `NOISE_STEPS` steps.
@@ -183,7 +196,8 @@ def batches(members: Members, events: int, size: int) -> Iterator[tuple[Tensor, 
             shape = (NOISE_STEPS, size, LATENT)
             drawn = [torch.randn(shape, generator=g) for _, g in members.streams]
             noise = torch.stack(drawn).to(like).transpose(0, 1)
-        yield order[:, step * size : (step + 1) * size], noise[step % NOISE_STEPS]
+        if step >= taken:
+            yield order[:, step * size : (step + 1) * size], noise[step % NOISE_STEPS]
 
 
 def _rates(trials: Sequence[Trial]) -> list[tuple[slice, float]]:

@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from scanner import store
+from scanner.collected import plan_of, provenance
 from scanner.datasets.files import sha256
 from scanner.grid import parse
 from scanner.latex import document
-from scanner.plan import plan
 from scanner.provenance import PACKAGES, commit
 from scanner.references import SCAN, SEARCH, bibtex
 from scanner.study import Study
@@ -127,7 +126,7 @@ def commands(paths: Iterable[Path]) -> pd.DataFrame:
 
 def _commands(path: Path) -> list[tuple[str, str, str, int, str, str, str]]:
     scan = store.read_scan(path)
-    planned = plan(scan.grid())
+    planned = plan_of(scan)
     own = parse(scan.grid_text, scan.grid_path).dataset
     other = "" if own == scan.dataset else f" --dataset {scan.dataset}"
     again = f"--results results/{planned.name}-again"
@@ -143,16 +142,15 @@ def _commands(path: Path) -> list[tuple[str, str, str, int, str, str, str]]:
 def _scan(path: Path) -> Source:
     scan = store.read_scan(path)
     grid = scan.grid()
-    planned = plan(grid)
-    made = [_made(path, trial) for trial in store.standing(path, planned)]
-    done = [words for words in made if words]
+    trials = store.standing(path, plan_of(scan))
+    done = list(provenance(path, [trial.id for trial in trials]).values())
     times = sorted(words["time"] for words in done if "time" in words)
     keys = sorted({key for words in done for key in words} - {"time"})
     used = (*grid.architecture, *grid.flow)
     return Source(
         "scan", grid.name,
         {"grid": scan.grid_path, "grid_sha256": _digest(scan.grid_text), "dataset": scan.dataset,
-         "dataset_digest": scan.dataset_digest, "trials": len(made), "done": len(done),
+         "dataset_digest": scan.dataset_digest, "trials": len(trials), "done": len(done),
          "first": times[0] if times else "", "last": times[-1] if times else ""},
         {key: dict(sorted(Counter(words[key] for words in done if key in words).items()))
          for key in keys},
@@ -163,16 +161,6 @@ def _scan(path: Path) -> Source:
 
 def _table(path: Path) -> Source:
     return Source("table", path.name, {"sha256": sha256(path), "bytes": path.stat().st_size})
-
-
-def _made(results: Path, trial: Trial) -> dict[str, str]:
-    """What a trial says of its making; nothing where it is not done."""
-    path = results / "trials" / f"{trial.id}.parquet"
-    if not path.exists():
-        return {}
-    metadata = pq.read_schema(path).metadata
-    found: dict[str, str] = json.loads(metadata[b"provenance"])
-    return found
 
 
 def _digest(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
+from scanner.checkpoint import Keeper
 from scanner.members import batches, start
 from scanner.representations import Inputs
 from scanner.train import EAGER_STEPS, FitResult, fit, stepper
@@ -39,6 +40,7 @@ def fit_in_parts(
     validation: Inputs,
     on_epoch: Callable[[int, int], None] | None = None,
     automatic: bool = False,
+    keeper: Keeper | None = None,
 ) -> Iterator[list[FitResult]]:
     """Train a pack, in parts if that pays, halved whenever the memory ends.
 
@@ -48,24 +50,30 @@ def fit_in_parts(
         validation: The same.
         on_epoch: The same.
         automatic: Whether a large pack is trained in parts of the `best_size`.
+        keeper: Keeps the part in training; what it has kept is gone on with first.
 
     Raises:
         MemoryError: One member alone does not fit (or what torch raises in its place).
     """
-    rest, size = list(pack), len(pack)
-    if automatic and size > PROBED:
-        size = best_size(pack, train, validation)
+    rest, size = list(pack), 0
     while rest:
-        part = rest[:size]
+        saved = keeper.find(rest) if keeper else None
+        if not (saved or size):
+            probed = automatic and len(rest) > PROBED
+            size = best_size(rest, train, validation) if probed else len(rest)
+        part = [trial for trial in rest if not saved or trial.id in saved.trials]
+        part = part[: size or None]
         try:
-            results = fit(part, train, validation, on_epoch)
+            results = fit(part, train, validation, on_epoch, keeper, saved)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or len(part) == 1:
                 raise
             size = len(part) // 2
         else:
-            rest = rest[size:]
             yield results
+            rest = [trial for trial in rest if trial not in part]
+            if keeper:
+                keeper.forget(part)
             continue
         _release()
 

@@ -32,12 +32,12 @@ class Card:
     Attributes:
         title: The heading.
         text: One sentence under it.
-        rows: Place, model, value and remark of every row.
+        rows: Place, model, value, its interval and a remark of every row.
     """
 
     title: str
     text: str
-    rows: tuple[tuple[int, str, str, str], ...]
+    rows: tuple[tuple[int, str, str, str, str], ...]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKPOINT_S = 180.0
-
 
 @dataclass(frozen=True)
 class Place:
@@ -28,4 +26,4 @@ class Place:
     pack: int = 16
     automatic: bool = False
     marker: Path | None = None
-    checkpoint_s: float = CHECKPOINT_S
+    checkpoint_s: float = 180.0

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from scanner import store
-from scanner.collected import metrics, stacked_rows
+from scanner.collected import metrics, plan_of, stacked_rows
 from scanner.errors import ResultError
 from scanner.findings import combine_seeds, coverage
-from scanner.plan import plan
 from scanner.ranking import (
     CHANNELS,
     COLUMNS,
@@ -27,7 +26,7 @@ from scanner.ranking import (
 from scanner.study import MARK, search_table
 
 CELL = ["trial", "model", "name", "channel", "seed", "score", "representation", "architecture",
-        "hlf", "beta", "flow"]
+        "hlf", "beta", "flow", "dataset", "loss"]
 NAMED = 5
 
 
@@ -137,12 +136,12 @@ def _labels(folders: list[Path]) -> dict[Path, str]:
 
 def _read_scan(path: Path, label: str) -> _Scan:
     """Rows and planned cells of a result folder; rows of excluded cells are not among them."""
-    grid = store.read_scan(path).grid()
-    planned = plan(grid)
+    scan = store.read_scan(path)
+    grid, planned = scan.grid(), plan_of(scan)
     cells = pd.DataFrame(
         [(trial.id, model, f"{model}-{score}", trial.channel, trial.seed, score,
           trial.representation.label, trial.architecture.label, trial.hlf, trial.beta,
-          trial.flow.label)
+          trial.flow.label, trial.dataset, trial.training.loss)
          for trial, model, scores in zip(
              store.standing(path, planned), planned.models, planned.scores, strict=True)
          for score in scores],

@@ -207,7 +207,8 @@ def _program(calls: Sequence[_Call], inputs: Sequence[Tensor]) -> Source:
 def _binding(operation: Any) -> Any:  # noqa: ANN401
     """Torch's own function of an operation, which is called at half the cost, if there is one."""
     schema = operation._schema
-    method = bool(schema.arguments) and schema.arguments[0].name == "self"
+    names = [argument.name for argument in schema.arguments]
+    method = names[:1] == ["self"] and "out" not in names
     for owner in ((torch.Tensor,) if method else ()) + (torch, torch._C._nn):
         found = getattr(owner, schema.name.removeprefix("aten::"), None)
         if isinstance(found, MethodDescriptorType | BuiltinFunctionType):

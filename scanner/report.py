@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from scanner import origins
 from scanner.comparison import total_improvement
@@ -19,15 +20,21 @@ from scanner.doubts import doubts, without
 from scanner.errors import ResultError
 from scanner.figures import planned
 from scanner.findings import against_controls, control_rows, seed_table
+from scanner.lists import Findings, listed
 from scanner.pages import latex, long_tables, markdown, page
+from scanner.paper import beside_paper
 from scanner.pool import Pool, read_pool
 from scanner.ranking import CONVENTIONS, RANKINGS, rank
 from scanner.rendering import Drawing, rendered
-from scanner.sections import Findings, best, notes, sections, seed_sections, teaching_sections
-from scanner.store import write_atomic
+from scanner.sections import notes, sections, seed_sections, teaching_sections
+from scanner.store import write_atomic, write_rows
 from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
 from scanner.uncertainty import efficiency_intervals, uncertainty
+
+RANKING = "ranking.parquet"  # as ranking.csv
+# Few words in very many rows; lists are picked by them over and over.
+WORDS = dict.fromkeys(("convention", "channel", "merit", "method"), "category")
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def report(
     pool = read_pool(given)
     made = origins.read_sources(given)
     pool = replace(pool, notes=(*pool.notes, *origins.cautions(made)))
-    rankings = {word: rank(pool.table, word, pool.channels) for word in CONVENTIONS}
+    rankings = {word: rank(pool.table, word, pool.channels).astype(WORDS) for word in CONVENTIONS}
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
     drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])
@@ -98,10 +105,13 @@ def report(
     files |= {file: text.encode() for file, text in texts.items()}
     for file, content in files.items():
         write_atomic(folder / file, partial(Path.write_bytes, data=content))
+    every = pa.Table.from_pandas(pd.concat(rankings.values()), preserve_index=False)
+    write_rows(folder / RANKING, every, {})
     return Report(
         name, folder, convention,
-        {method: best(pool, rankings[convention], method, convention) for method in RANKINGS},
-        heading, tuple(folder / file for file in files),
+        {method: listed(pool, rankings[convention], found, method, convention)
+         for method in RANKINGS},
+        heading, tuple(folder / file for file in (*files, RANKING)),
     )  # fmt: skip
 
 
@@ -144,6 +154,8 @@ def _files(
     }
     if len(pool.results):
         texts["efficiencies.csv"] = to_csv(efficiency_intervals(pool.table, pool.results))
+    if len(found.paper):
+        texts["beside_paper.csv"] = to_csv(found.paper)
     if len(found.controls):
         texts["controls.csv"] = to_csv(found.controls)
     if len(found.teaching):
@@ -151,8 +163,8 @@ def _files(
         texts["teaching.md"] = markdown(name, heading, teaching_sections(found.teaching))
     if len(found.seeds):
         texts["table_s1.csv"] = to_csv(found.seeds)
-        texts["table_s1.md"] = markdown(name, heading, seed_sections(pool, found.seeds))
-        texts["table_s1.tex"] = latex(seed_sections(pool, found.seeds))
+        texts["table_s1.md"] = markdown(name, heading, seed_sections(pool, found))
+        texts["table_s1.tex"] = latex(seed_sections(pool, found))
     kept, gone = without(pool.table)
     if len(gone) and len(kept):
         again = [rank(kept, word, pool.channels) for word in CONVENTIONS]
@@ -162,9 +174,10 @@ def _files(
 
 
 def _found(pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str) -> Findings:
+    seeds = seed_table(pool.table, pool.results)
     return Findings(
         _controls(pool, rankings[convention]), teaching(pool.results),
-        seed_table(pool.table, pool.results),
+        seeds, beside_paper(seeds, pool.cells),
         uncertainty(pool.table, pool.results, rankings["clean"]),
     )  # fmt: skip
 

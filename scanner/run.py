@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from scanner import store
 from scanner.channel import ChannelData, load_channel_of
+from scanner.checkpoint import Keeper
 from scanner.combinations import rank_averages
 from scanner.errors import DataError, Interrupted, ResultError
 from scanner.latents import latent_vectors
@@ -86,8 +87,11 @@ def train_pack(
     made = {"provenance": json.dumps(provenance(place.device))}
     _write_controls(pack[0], data, place.results, made)
     trained: list[FitResult] = []
-    for part in fit_in_parts(pack, data.train, data.validation, on_epoch, place.automatic):
+    keeper = Keeper(place)
+    parts = fit_in_parts(pack, data.train, data.validation, on_epoch, place.automatic, keeper)
+    for part in parts:
         for result in part:
+            keeper.look()
             metadata = {"trial": result.trial.to_json(), **made}
             write_trial(result, data, place.results, metadata)
         trained += part

@@ -126,11 +126,13 @@ class Resources(Section):
         cpus_per_trial: CPU cores.
         gpus_per_trial: GPUs: 0, a share of one, or a whole number.
         pack: Most trials that one process trains together; `auto` leaves it to the launcher.
+        checkpoint_s: Seconds between the checkpoints of a training.
     """
 
     cpus_per_trial: Count = 1
     gpus_per_trial: Annotated[Real, Field(ge=0), AfterValidator(_whole_above_one)] = 0.0
     pack: Annotated[int | Literal["auto"], PlainValidator(_pack)] = "auto"
+    checkpoint_s: Positive = 180.0
 
     @property
     def device(self) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
-from scanner import doubts, findings, tables
-from scanner.comparison import agreement, total_improvement
-from scanner.pages import Card, Section
+from scanner import doubts, findings
+from scanner.comparison import total_improvement
+from scanner.lists import MARK, Findings, agreements, few_events, ranking, side_by_side
+from scanner.pages import Section
 from scanner.pool import Pool
-from scanner.ranking import MERITS, RANKINGS, rank
+from scanner.ranking import RANKINGS, rank
 from scanner.rendering import Drawing
 from scanner.teaching import EVERY, teaching_count, teaching_sentences
-from scanner.uncertainty import Uncertainty, with_intervals
 
-MARK = "†"
 DIGITS = 4  # of an AUC or an efficiency on a page; CSV files have all
 TIE_TEXT = (
     "Tie “2 of 9”: nine models share the value, and the two shown are the first by name. "
@@ -52,17 +50,14 @@ SEARCH_TEXT = (
     "default: of the grid's own training settings; best: of the training that is ranked, with its "
     "settings. Of several seeds each has its own search."
 )
-INTERVAL_TEXT = {
-    "clean": "68 %: limits of the value, from resampled signals and seeds. first, first5: share of "
-    "the resamples at place 1, and in the first five. like: lines of the same merit that cannot be "
-    "told from this one (the 68 % interval of the difference holds 0).",
-    "published": "Intervals are of the clean convention alone (uncertainty.csv).",
-}
-TAU_TEXT = (
-    "Tau-b of the places of all models: 1 is the same order, 0 none in common, -1 the reverse; - "
-    "where a method ties all models."
+LATENT_TEXT = (
+    "No figure: the trials drawn here have no latent vectors in the result folder (latent/)."
 )
-TAU_DIGITS = 3
+PAPER_TEXT = (
+    "Numbers of arXiv:2110.08508 (Front. Big Data 5, 803685), Tables S1 and S2, beside those of "
+    "the models here with the same architecture, flow and loss. sd: over the seeds. The paper's "
+    "rows with a flow come from code that was never published."
+)
 FOLD = 20  # rows
 COVERAGE_TEXT = (
     "One line per value of an axis of the grid, over all values of the other axes; a cell is done "
@@ -79,40 +74,9 @@ FLAG_TEXT = (
 )
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What stands beside the rankings; every table has no rows where there is no result folder.
-
-    Attributes:
-        controls: What `findings.against_controls` returned.
-        teaching: What `teaching.teaching` returned.
-        seeds: What `findings.seed_table` returned.
-        uncertainty: That of the clean rankings.
-    """
-
-    controls: pd.DataFrame
-    teaching: pd.DataFrame
-    seeds: pd.DataFrame
-    uncertainty: Uncertainty
-
-
-def best(
-    pool: Pool, shown: pd.DataFrame, method: str, convention: str, channel: str = "All"
-) -> pd.DataFrame:
-    """`tables.best`, with the merits marked that rest on fewer than ten background events.
-
-    The mark is in a further column, `few`, where the scan has such a merit in any channel.
-    """
-    table, few = tables.best(shown, method, convention, channel), _few(pool)
-    if few.empty:
-        return table
-    here = few if channel == "All" else few[few["channel"] == channel]
-    return table.assign(few=table["merit"].isin(here["merit"]).map({True: MARK, False: ""}))
-
-
 def notes(pool: Pool, convention: str) -> tuple[str, ...]:
     """One sentence for everything a reader must know beside the tables."""
-    few = _few(pool)
+    few = few_events(pool)
     words = [f"{row.passing:g} in channel {row.channel} at {row.merit}" for row in few.itertuples()]
     small = [f"Few {MARK}: fewer than ten background events pass the cut ({', '.join(words)})."]
     return (*pool.notes, CONVENTION_TEXT[convention], *(small if words else []), TIE_TEXT)
@@ -132,17 +96,25 @@ def sections(
         drawings: Its figures.
     """
     channels = ["All", *sorted(set(pool.table["Chan"]))]
-    parts = [*_coverage(pool), *_side_by_side(pool, shown, convention), *_agreement(shown)]
-    parts += [_ranking(pool, shown, found, method, convention, channel)
+    parts = [*_coverage(pool), *side_by_side(pool, shown, found, convention), *agreements(shown)]
+    parts += [ranking(pool, shown, found, method, convention, channel)
               for channel in (channels if len(channels) > 2 else channels[:1])
               for method in RANKINGS]  # fmt: skip
     improvement = "Largest eps_S / sqrt(eps_B) per signal, over channels and the three cuts."
     parts.append(Section("Total improvement, the ten best medians", (improvement,),
                          total_improvement(pool.table).head(10)))  # fmt: skip
-    parts += [*seed_sections(pool, found.seeds), *_searches(pool)]
+    parts += [*seed_sections(pool, found), *_searches(pool)]
     parts += [Section(one.title, (one.text,), figure=one.name, group="figures") for one in drawings]
+    parts += _no_latent(pool, drawings)
     return [*parts, *_controls(pool, shown, found.controls), *teaching_sections(found.teaching),
             *_doubts(pool, shown, convention), *_origin(pool)]  # fmt: skip
+
+
+def _no_latent(pool: Pool, drawings: Sequence[Drawing]) -> list[Section]:
+    """A word in place of the figures of the latent space, where a scan has stored none."""
+    if pool.results.empty or not drawings or any(one.name.startswith("latent") for one in drawings):
+        return []
+    return [Section("Latent space", (LATENT_TEXT,), group="figures")]
 
 
 def _doubts(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Section]:
@@ -161,40 +133,6 @@ def _doubts(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Section]:
                 doubts.compared(shown, again), group="controls"),
         Section("Models left out of the rankings without", (), gone, folded=True, group="controls"),
     ]  # fmt: skip
-
-
-def _side_by_side(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Section]:
-    """The first five of every method beside each other, a section per merit."""
-    lists = {method: best(pool, shown, method, convention) for method in RANKINGS}
-    parts = []
-    for merit in MERITS:
-        cards = []
-        for method, ranking in RANKINGS.items():
-            rows = lists[method][lists[method]["merit"] == merit].to_dict("records")
-            cards.append(Card(ranking.title, f"{ranking.meaning}; {ranking.best} first", tuple(
-                (int(row["place"]), str(row["model"]), tables.cell(row["value"]),
-                 f"tie: {row['tie']}" if row["tie"] else "") for row in rows)))  # fmt: skip
-        few = f" {MARK}" if merit in set(_few(pool)["merit"]) else ""
-        parts.append(Section(f"Six rankings by {merit_words(merit)}{few}", cards=tuple(cards),
-                             group="rankings", folded=merit != "AUC"))  # fmt: skip
-    return parts
-
-
-def merit_words(merit: str) -> str:
-    """A merit as a heading has it."""
-    return merit if merit == "AUC" else f"eps_S at eps_B = {merit}"
-
-
-def _agreement(shown: pd.DataFrame) -> list[Section]:
-    """Kendall's tau between the methods, a section per merit."""
-    titles = {method: ranking.title for method, ranking in RANKINGS.items()}
-    parts = []
-    for merit in MERITS:
-        taus = agreement(shown, merit).rename(index=titles, columns=titles)
-        title = f"Kendall's tau between the methods, {merit_words(merit)}"
-        table = taus.round(TAU_DIGITS).rename_axis("tau").reset_index()
-        parts.append(Section(title, (TAU_TEXT,), table, folded=merit != "AUC", group="rankings"))
-    return parts
 
 
 def _origin(pool: Pool) -> list[Section]:
@@ -226,32 +164,20 @@ def _short(column: str) -> str:
     return column.replace("multiplicity", "mult").replace("beats_", ">")
 
 
-def seed_sections(pool: Pool, table: pd.DataFrame) -> list[Section]:
-    """The table of medians and their spread over the seeds."""
+def seed_sections(pool: Pool, found: Findings) -> list[Section]:
+    """The table of medians and their spread over the seeds, and the published ones beside."""
+    table, text = found.seeds, [SEEDS_TEXT]
     if table.empty:
         return []
-    text = (SEEDS_TEXT, SAMPLE_TEXT) if "sample" in set(pool.results["dataset"]) else (SEEDS_TEXT,)
-    return [Section("Median over the signals, spread over the seeds", text, table.round(DIGITS),
-                    folded=len(table) > FOLD, label="tab:table-s1")]  # fmt: skip
-
-
-def _few(pool: Pool) -> pd.DataFrame:
-    return findings.small_backgrounds(pool.results)
-
-
-def _ranking(
-    pool: Pool, shown: pd.DataFrame, found: Findings, method: str, convention: str, channel: str
-) -> Section:
-    ranking = RANKINGS[method]
-    where = "all pairs" if channel == "All" else f"channel {channel}"
-    table = best(pool, shown, method, convention, channel)
-    if convention == "clean":
-        table = with_intervals(table, found.uncertainty, method, channel)
-    return Section(
-        f"{ranking.title}, {where}",
-        (f"Value: {ranking.meaning}; {ranking.best} first.", INTERVAL_TEXT[convention]), table,
-        folded=True, label=f"tab:{method}-{channel}".replace("_", "-"), group="rankings",
-    )  # fmt: skip
+    if "sample" in set(pool.results["dataset"]):
+        text.append(SAMPLE_TEXT)
+    parts = [Section("Median over the signals, spread over the seeds", tuple(text),
+                     table.round(DIGITS), folded=len(table) > FOLD, label="tab:table-s1",
+                     file="table_s1.csv")]  # fmt: skip
+    if len(found.paper):
+        parts.append(Section("Beside the published tables", (PAPER_TEXT,),
+                             found.paper.round(DIGITS), label="tab:published"))  # fmt: skip
+    return parts
 
 
 def _controls(pool: Pool, shown: pd.DataFrame, controls: pd.DataFrame) -> list[Section]:

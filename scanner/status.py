@@ -18,6 +18,8 @@ from scanner.plan import plan
 
 ADVICE = {
     "out_of_memory": "set a smaller `resources: pack` in the grid, then",
+    "crashed": "its worker died again and again, for want of memory or by a fault of a library:"
+               " see the workers' logs, then",
     "data": "mend the data, then",
     "storage": "make room or repair the folder, then",
     "preempted": "",
@@ -39,6 +41,7 @@ class Status:
         failed: Failure class -> ids of trials, or of searches.
         wall_s: Median training time of a done trial, None before the first.
         absent: Channels of the grid that its dataset lacks, and that are therefore left out.
+        damaged: What is wrong with results that cannot be read; they count as pending.
     """
 
     results: Path
@@ -50,6 +53,7 @@ class Status:
     failed: dict[str, tuple[str, ...]]
     wall_s: float | None
     absent: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
@@ -77,11 +81,14 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     failed = {kind: tuple(unit.id for unit in known if unit.failed == kind)
               for kind in sorted({unit.failed for unit in known} - {""})}  # fmt: skip
     pending = sum(unit.left for unit in known if not unit.failed)
-    rows = [_first_row(results, key) for unit in known for key in unit.done]
+    finished = [key for unit in known for key in unit.done]
+    damaged = store.damaged(results, finished)
+    pending += len(damaged)
+    rows = [_first_row(results, key) for key in finished if key not in damaged]
     states = Counter(str(row["status"]) for row in rows)
     wall_s = statistics.median(float(row["wall_s"]) for row in rows) if rows else None
     counts = planned.n_trials, len(rows), states["diverged"], pending
-    return Status(results, path, *counts, failed, wall_s, grid.absent)
+    return Status(results, path, *counts, failed, wall_s, grid.absent, tuple(damaged.values()))
 
 
 def describe(state: Status) -> str:
@@ -92,6 +99,7 @@ def describe(state: Status) -> str:
     ]
     if state.absent:
         lines.append(f"  left out: channel {', '.join(state.absent)}, not in this dataset")
+    lines += [f"  damaged, will be trained again: {why}" for why in state.damaged]
     if state.wall_s is not None and state.pending:
         minutes = state.wall_s * state.pending / len(os.sched_getaffinity(0)) / 60
         lines.append(f"  about {minutes:.0f} min left with every CPU of this machine")

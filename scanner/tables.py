@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from scanner.ranking import MERITS
@@ -119,10 +120,10 @@ def to_csv(table: pd.DataFrame) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.columns)
     columns = [table[name].tolist() for name in table.columns]
-    writer.writerows(
-        ["" if value is None or value != value else value for value in row]
-        for row in zip(*columns, strict=True)
-    )
+    for place, missing in enumerate(table.isna().to_numpy().T):
+        for row in np.flatnonzero(missing):
+            columns[place][row] = ""
+    writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 

@@ -10,20 +10,20 @@ import ctypes
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
+from scanner.checkpoint import Keeper, Saved
 from scanner.losses import kl, training_loss
 from scanner.members import Members, State, batches, keep, optimize, start, state_of
 from scanner.replay import replayed
 from scanner.representations import Inputs
+from scanner.running import Progress, Row, Run, Step, go_on, record_of, stand
 from scanner.trial import Trial
 
-Row = dict[str, float]
-Step = Callable[[Tensor, Tensor], None]
 VALIDATION_BATCH = {"cpu": 128, "cuda": 8192}
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT_BYTES = 1 << 30
@@ -51,27 +51,13 @@ class FitResult:
     history: list[Row]
 
 
-@dataclass
-class _Progress:
-    """What one member has reached; kept after it stopped."""
-
-    best: State
-    initial: State
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    waited: int = 0
-    diverged: bool = False
-    history: list[Row] = field(default_factory=list)
-
-    def status(self) -> str:
-        return "diverged" if self.diverged else "done"
-
-
 def fit(
     pack: Sequence[Trial],
     train: Inputs,
     validation: Inputs,
     on_epoch: Callable[[int, int], None] | None = None,
+    keeper: Keeper | None = None,
+    saved: Saved | None = None,
 ) -> list[FitResult]:
     """Train all members of a pack together.
 
@@ -80,35 +66,55 @@ def fit(
         train: Background training events, on the device and in the precision of the training.
         validation: Background validation events, for early stopping.
         on_epoch: Called after each epoch with its number and how many members go on.
+        keeper: Keeps the training while it runs.
+        saved: What a keeper kept of these trials, to go on from.
 
     Returns:
         One result per trial, in the order of the pack. No label is ever seen.
+
+    Raises:
+        Interrupted: The keeper was asked to stop.
     """
     _keep_freed_memory()
     torch.backends.cuda.matmul.allow_tf32 = pack[0].training.precision == "tf32"
     members = start(pack, validation)
     initial = [state_of(members, k) for k in members.numbers]
-    progress = [_Progress(best=state, initial=state) for state in initial]
-    step, total = stepper(members, train)
-    for epoch in range(1, pack[0].training.max_epochs + 1):
-        started = time.perf_counter()
-        losses = _train_epoch(members, len(train.objects), step, total)
-        rows = torch.cat([losses, _validate(members, validation)[:, None]], dim=1).tolist()
-        wall_s = (time.perf_counter() - started) / len(members)
-        for row, k in enumerate(members.numbers):
-            _account(progress[k], epoch, rows[row], partial(state_of, members, row), wall_s)
-        going = [k for k in members.numbers if _goes_on(progress[k], pack[k])]
-        if on_epoch:
-            on_epoch(epoch, len(going))
-        if not going:
-            break
-        if going != members.numbers:
-            members = keep(members, going)
-            step, total = stepper(members, train)
+    progress = [Progress(best=state) for state in initial]
+    run = Run(pack, progress, members, *stepper(members, train))
+    if saved:
+        go_on(run, saved, lambda members: stepper(members, train))
+    if keeper:
+        keeper.follow(pack, partial(record_of, run))
+    while not run.over:
+        _run_epoch(run, train, validation, on_epoch, keeper)
     return [
-        FitResult(trial, p.status(), p.best, p.initial, p.best_epoch, p.history)
-        for trial, p in zip(pack, progress, strict=True)
+        FitResult(trial, p.status(), p.best, first, p.best_epoch, p.history)
+        for trial, p, first in zip(pack, progress, initial, strict=True)
     ]
+
+
+def _run_epoch(
+    run: Run,
+    train: Inputs,
+    validation: Inputs,
+    on_epoch: Callable[[int, int], None] | None,
+    keeper: Keeper | None,
+) -> None:
+    losses = _train_epoch(run, len(train.objects), keeper)
+    rows = torch.cat([losses, _validate(run.members, validation)[:, None]], dim=1).tolist()
+    wall_s = (time.perf_counter() - run.began) / len(run.members)
+    numbers = run.members.numbers
+    for row, k in enumerate(numbers):
+        state = partial(state_of, run.members, row)
+        _account(run.progress[k], run.epoch, rows[row], state, wall_s)
+    going = [k for k in numbers if _goes_on(run.progress[k], run.pack[k])]
+    if on_epoch:
+        on_epoch(run.epoch, len(going))
+    run.over = not going or run.epoch >= run.pack[0].training.max_epochs
+    run.epoch, run.steps = run.epoch + 1, 0
+    if not run.over and going != numbers:
+        run.members = keep(run.members, going)
+        run.step, run.total = stepper(run.members, train)
 
 
 @lru_cache(maxsize=1)
@@ -120,14 +126,19 @@ def _keep_freed_memory() -> None:
         adjust(MMAP_THRESHOLD, KEPT_BYTES)
 
 
-def _train_epoch(members: Members, events: int, step: Step, total: Tensor) -> Tensor:
-    """One pass over the training events; (P, 2) mean loss and KL."""
-    members.model.train()
-    total.zero_()
-    size = min(members.trials[0].training.batch_size, events)
-    for index, noise in batches(members, events, size):
-        step(index, noise)
-    return total / -(-events // size)
+def _train_epoch(run: Run, events: int, keeper: Keeper | None) -> Tensor:
+    """The steps of an epoch that are not taken yet; (P, 2) mean loss and KL."""
+    run.members.model.train()
+    if run.steps == 0:
+        run.began, run.streams = time.perf_counter(), stand(run.members)
+        run.total.zero_()
+    size = min(run.pack[0].training.batch_size, events)
+    for index, noise in batches(run.members, events, size, run.steps):
+        run.step(index, noise)
+        run.steps += 1
+        if keeper:
+            keeper.look()
+    return run.total / -(-events // size)
 
 
 def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
@@ -197,7 +208,7 @@ def _validate(members: Members, validation: Inputs) -> Tensor:
 
 
 def _account(
-    progress: _Progress, epoch: int, row: list[float], state: Callable[[], State], wall_s: float
+    progress: Progress, epoch: int, row: list[float], state: Callable[[], State], wall_s: float
 ) -> None:
     loss, kl_mean, validation_loss = row
     progress.history.append(
@@ -212,5 +223,5 @@ def _account(
         progress.waited += 1
 
 
-def _goes_on(progress: _Progress, trial: Trial) -> bool:
+def _goes_on(progress: Progress, trial: Trial) -> bool:
     return not progress.diverged and progress.waited < trial.training.patience

@@ -21,7 +21,7 @@ from scanner.stopping import Stop
 
 STAGED = 16  # jobs that Tune holds ready for workers that become free
 DEADLINE_S = 200.0  # for workers to save and end, once a stop was requested
-NODE_GONE = ("node has died", "node was terminated", "node died", "The node")
+NODE_GONE = ("node has died", "node was terminated")
 Work = Callable[[Task], dict[str, str]]
 Hear = Callable[[Task], None]
 

@@ -42,7 +42,7 @@ from scanner.bootstrap import FEW, ROUNDING, Integers, Replicas, Samples, replic
 from scanner.metrics import EPS_B, interval
 from scanner.ranking import DECIMALS, MERITS, RANKINGS, Matrix
 
-RESAMPLES = 1000
+RESAMPLES = 600
 LEVEL = 0.6827
 TAIL = (1 + LEVEL) / 2
 EVENTS = ["n_signal", "n_background"]

@@ -8,7 +8,7 @@
 # The same command again goes on where the scan stopped. slurm/README.md: how to adapt it to a site.
 #
 #SBATCH --job-name=scanner
-#SBATCH --nodes=2 --ntasks-per-node=1
+#SBATCH --nodes=2
 #SBATCH --output=%x-%j.out --open-mode=append
 #SBATCH --requeue --no-kill
 # 300 s before the time limit the driver is told to have every pack saved; then the job requeues.
@@ -29,7 +29,7 @@ time_limits=${SCANNER_TIME_LIMITS:-20}  # how many time limits a job may reach; 
 set -uo pipefail
 
 readonly TRIES=5 LONG_LIFE_S=600 HEAD_START_S=120 STOP_S=20 LONGEST_FOLDER=36 OLDEST_RAY=2.52
-readonly INTERRUPTED=75 USAGE=2
+readonly INTERRUPTED=75 USAGE=2 LEFT=3
 readonly STEP=(srun --export=ALL --overlap --mem=0 --nodes=1 --ntasks=1 --cpu-bind=none --no-kill
   --kill-on-bad-exit=0 --quiet)
 readonly RAY_NODE=(--block --object-store-memory=200000000 --min-worker-port=0 --max-worker-port=0
@@ -113,18 +113,22 @@ check_environment() {
 }
 
 check_scan() {  # the grid's mistakes, the result folder, and whether anything is left to do
-  scanner launch "$grid" "${options[@]}" --dry-run || exit
-  if [[ -n $data ]]; then export SCANNER_DATA=$data; fi
+  local status
   if [[ -z $results ]]; then
-    results=results/$(python -c 'import sys, scanner
-print(scanner.load_grid(sys.argv[1], dataset=sys.argv[2] or None).name)' "$grid" "$dataset") || exit
+    results=results/$(python -c 'import sys; from ruamel.yaml import YAML
+print(YAML(typ="safe").load(open(sys.argv[1]))["name"])' "$grid" 2>/dev/null)
   fi
   [[ $results == /* ]] || results=$PWD/$results
-  if [[ -n $forced || -n $dataset || -n $dry || ! -e $results/scan.json ]]; then return; fi
-  if scanner status "$grid" --results "$results" --check; then
-    say "nothing is left to do"
-    exit 0
+  if [[ -n $data ]]; then export SCANNER_DATA=$data; fi
+  if [[ -n $forced || -n $dataset ]]; then
+    scanner launch "$grid" "${options[@]}" --dry-run || exit
+    return
   fi
+  scanner status "$grid" --results "$results" --check
+  status=$?
+  if [[ -n $dry ]] || ((status == LEFT)); then return; fi
+  if ((status == 0)); then say "nothing is left to do"; fi
+  exit "$status"
 }
 
 # ---- a Ray node ----------------------------------------------------------------------------------
@@ -133,21 +137,27 @@ folder_of() { echo "$node_tmp/scan.$run.$start.$1.$2"; }  # NODE'S NUMBER, ATTEM
 
 # Runs in a step, on the step's node: Ray in a folder of its own, which ends with it.
 ray_node() {  # FOLDER, LOGS, options of ray start...
-  local folder=$1 logs=$2 ray rc stale
+  local folder=$1 logs=$2 stopping='' ray rc stale i
   shift 2
   for stale in "${folder%/*}/scan.$SLURM_JOB_ID".*; do  # of an earlier run that had no time
     if [[ -O $stale && $stale != *".$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}."* ]]; then rm -rf "$stale"; fi
   done
   mkdir -m 700 "$folder" || return
+  trap 'stopping=1' TERM
   # SLURM sets this beside CUDA_VISIBLE_DEVICES, and Ray refuses the two together.
   if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then unset ROCR_VISIBLE_DEVICES; fi
   # Counted here, where they are this node's; Ray would take all that the host has.
-  ray start "$@" --temp-dir="$folder" --num-cpus="$SLURM_CPUS_ON_NODE" \
-    --num-gpus="${SLURM_GPUS_ON_NODE:-0}" &
+  ray start "$@" --temp-dir="$folder" --node-name="$SLURMD_NODENAME" \
+    --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" &
   ray=$!
-  trap 'kill "$ray" 2>/dev/null' TERM
   wait "$ray"; rc=$?
-  while kill -0 "$ray" 2>/dev/null; do wait "$ray"; rc=$?; done
+  if [[ -n $stopping ]]; then
+    kill "$ray" 2>/dev/null
+    for ((i = 0; i < 20; i++)); do kill -0 "$ray" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$ray" 2>/dev/null  # it can be deaf while it looks for a head that is gone
+    wait "$ray"; rc=$?
+  fi
+  pkill -KILL -f "$folder/"  # what a killed Ray leaves behind; the folder is this node's alone
   mkdir -p "$logs" && cp -r "$folder/session_latest/logs/." "$logs"
   rm -rf "$folder"
   return "$rc"
@@ -205,7 +215,7 @@ start_cluster() {
     ((SECONDS < deadline)) || { say "no head after $HEAD_START_S s; see $logs"; return 1; }
     nap 0.2
     if [[ -s $head_file ]]; then address=$(<"$head_file"); fi
-    [[ -z $terminated ]] || return 1
+    [[ -z $terminated$warned_at ]] || return 1
   done
   for ((i = 1; i < ${#nodes[@]}; i++)); do
     keep_node "$i" "$TRIES" --address="$address" "${RAY_NODE[@]}" &
@@ -296,7 +306,7 @@ print_plan() {
     else
       step+=" --address=<of the head>"
     fi
-    echo "$step ${RAY_NODE[*]} --temp-dir=$(folder_of "$i" 0)" \
+    echo "$step ${RAY_NODE[*]} --temp-dir=$(folder_of "$i" 0) --node-name=${nodes[i]}" \
       "--num-cpus=\$SLURM_CPUS_ON_NODE --num-gpus=\${SLURM_GPUS_ON_NODE:-0}"
   done
   echo "scanner launch$(printf ' %q' "$grid" --results "$results" "${options[@]}")" \

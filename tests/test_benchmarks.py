@@ -93,7 +93,7 @@ def test_the_published_network_is_among_the_points():
     assert point.representation == PUBLISHED_CONV
     with published_shape():
         assert parameters_of(point) == 16_288
-    assert len(points(set())) == (len(ARCHITECTURES) + 1) * len(FLOWS)
+    assert len(points(set())) == (len(ARCHITECTURES) + 1) * len(FLOWS) + 2
 
 
 def test_a_table_has_a_line_per_name_and_a_column_per_pack():

@@ -269,9 +269,10 @@ def test_free_parameters_are_the_outputs_of_the_network(name):
 
 def _reflections(vectors: Tensor) -> Tensor:
     """Products (B, D, D) of the reflections at the columns of (B, D, H), column by column."""
-    from scanner.flows.sylvester_basis import Reflections, reflecting
+    from scanner.flows.sylvester_basis import Reflections, _Products, reflecting
 
-    basis = Reflections(reflecting(vectors.permute(2, 1, 0)[None]))
+    reflected = reflecting(vectors.permute(2, 1, 0)[None, None])
+    basis = Reflections(reflected[:, 0], _Products.apply(reflected)[:, 0])
     units = torch.eye(vectors.shape[1]).to(vectors)[:, None, :, None]
     columns = [basis.map(u.expand(1, -1, len(vectors)), 0, False)[0][0].T for u in units]
     rows = [basis.map(u.expand(1, -1, len(vectors)), 0, True)[0][0].T for u in units]
@@ -296,6 +297,13 @@ def test_reflections_are_their_product():
         unit = v / v.norm(dim=-1, keepdim=True).clamp(min=1e-300)
         expected = expected - 2 * (expected @ unit[..., None]) * unit[:, None]
     torch.testing.assert_close(_reflections(vectors), expected, atol=1e-12, rtol=0)
+
+
+def test_gradient_of_the_products_of_reflections():
+    from scanner.flows.sylvester_basis import _Products, reflecting
+
+    vectors = torch.randn(1, 2, 4, 5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: _Products.apply(reflecting(v)), [vectors])
 
 
 def test_qr_basis_spans_the_seed_and_keeps_its_signs():

@@ -15,7 +15,8 @@ WIDE = pd.DataFrame([[0.5, 0.25]], ["m"], pd.MultiIndex.from_product([["3"], ["s
 LONG = pd.DataFrame({"n": range(MOST_ROWS + 1)})
 PARTS = [
     Section("Coverage", ("One.",), pd.DataFrame({"a": [1]}), group="scan"),
-    Section("Beside", cards=(Card("Top <scorer>", "text", ((1, "a_b", "0.5", "tie: 1 of 2"),)),),
+    Section("Beside", cards=(Card("Top <scorer>", "text", 
+        ((1, "a_b", "0.5", "0.4 to 0.6", "tie: 1 of 2"),)),),
             group="rankings"),
     Section("Ranking", ("Value: x.",), pd.DataFrame({"model": ["a_b"], "v": [0.5]}), folded=True,
             label="tab:a", group="rankings"),

@@ -76,11 +76,11 @@ def test_a_report_writes_every_file_and_the_same_bytes_again(table, tmp_path, mo
     made = [report([folder, table], tmp_path / f"out{k}") for k in range(2)]
     names = {path.name for path in made[0].files}
     assert names == {
-        "ranking.csv", "ranking.md", "ranking.tex", "metrics.csv", "total_improvement.csv",
-        "controls.csv", "teaching.csv", "teaching.md", "table_s1.csv", "table_s1.md",
-        "table_s1.tex", "index.html", "provenance.json", "references.bib", "report.tex",
-        "commands.csv", "doubts.csv", "uncertainty.csv", "undecided.csv", "efficiencies.csv",
-        *(f"seeds.{kind}" for kind in KINDS),
+        "ranking.csv", "ranking.parquet", "ranking.md", "ranking.tex", "metrics.csv",
+        "total_improvement.csv", "controls.csv", "teaching.csv", "teaching.md", "table_s1.csv",
+        "table_s1.md", "table_s1.tex", "index.html", "provenance.json", "references.bib",
+        "report.tex", "commands.csv", "doubts.csv", "uncertainty.csv", "undecided.csv",
+        "efficiencies.csv", *(f"seeds.{kind}" for kind in KINDS),
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "out0").iterdir()} == names
     for one, two in zip(*(report_.files for report_ in made), strict=True):
@@ -121,6 +121,8 @@ def test_both_conventions_are_in_the_file_and_one_is_shown(table, tmp_path):
     assert set(rows["convention"]) == {"clean", "published"}
     expected = pd.concat([rank(read_challenge(table), c) for c in ("clean", "published")])
     pd.testing.assert_frame_equal(rows, expected.reset_index(drop=True), check_dtype=False)
+    binary = pd.read_parquet(tmp_path / "out" / "ranking.parquet").astype(rows.dtypes)
+    pd.testing.assert_frame_equal(binary, rows)
     assert made.convention == "published"
     text = (tmp_path / "out" / "ranking.md").read_text()
     assert "Convention published" in text
@@ -154,6 +156,7 @@ def test_the_terminal_has_six_tables_of_the_best_five(tmp_path):
         assert len(table) == 4 * len(MERITS)  # four models
     for ranking in RANKINGS.values():
         assert ranking.title in made.text
+    assert made.text.count("| 68 %") == len(RANKINGS)
     assert str(tmp_path / "out" / "index.html") in made.text
 
 

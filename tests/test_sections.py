@@ -4,11 +4,13 @@ import pytest
 from fake_results import write_results
 
 from scanner.findings import against_controls, control_rows, seed_table
+from scanner.lists import Findings
 from scanner.pages import GROUPS, markdown
+from scanner.paper import beside_paper
 from scanner.pool import read_pool
-from scanner.ranking import MERITS, RANKINGS, rank
+from scanner.ranking import rank
 from scanner.rendering import Drawing
-from scanner.sections import MARK, Findings, best, notes, sections
+from scanner.sections import sections
 from scanner.teaching import teaching
 from scanner.uncertainty import uncertainty
 
@@ -19,7 +21,8 @@ def build(folder, **options):
     pool = read_pool([write_results(folder, **options)[0]])
     shown = rank(pool.table)
     controls = against_controls(pool.table, shown, control_rows(pool.results))
-    found = Findings(controls, teaching(pool.results), seed_table(pool.table, pool.results),
+    seeds = seed_table(pool.table, pool.results)
+    found = Findings(controls, teaching(pool.results), seeds, beside_paper(seeds, pool.cells),
                      uncertainty(pool.table, pool.results, rank(pool.table), 40))  # fmt: skip
     return pool, shown, sections(pool, shown, found, "clean", DRAWINGS)
 
@@ -27,17 +30,6 @@ def build(folder, **options):
 @pytest.fixture
 def made(tmp_path):
     return build(tmp_path / "a", missing=(0, 1), diverged=(6,))
-
-
-def test_merits_with_few_background_events_are_marked(made):
-    pool, shown, _ = made
-    for channel, marked in (("1", {"1e-3", "1e-4"}), ("3", set()), ("All", {"1e-3", "1e-4"})):
-        table = best(pool, shown, "mean", "clean", channel)
-        assert set(table.loc[table["few"] == MARK, "merit"]) == marked
-        assert set(table["few"]) <= {MARK, ""}
-    text = " ".join(notes(pool, "clean"))
-    assert "fewer than ten background events" in text
-    assert "9 in channel 1 at 1e-3, 0.9 in channel 1 at 1e-4" in text
 
 
 def test_what_is_missing_is_listed(made):
@@ -82,6 +74,15 @@ def test_the_sample_is_never_compared_with_the_paper(tmp_path):
         assert list(part.table.columns[:4]) == ["model", "seeds", "AUC", "AUC sd"]
 
 
+def test_published_numbers_stand_beside_models_of_the_published_data(tmp_path):
+    for dataset, beside in (("sample", False), ("darkmachines", True)):
+        *_, parts = build(tmp_path / dataset, dataset=dataset)
+        found = [part.table for part in parts if part.title == "Beside the published tables"]
+        assert bool(found) is beside
+    assert set(found[0]["row"]) == {"Conv-VAE", "GCN-VAE"}
+    assert set(found[0]["model"].str.endswith("-reconstruction")) == {True}
+
+
 def test_a_missing_spread_is_no_zero(tmp_path):
     *_, parts = build(tmp_path / "a", seeds=(0,))
     part = next(part for part in parts if part.title.startswith("Median over the signals"))
@@ -101,7 +102,10 @@ def test_the_order_is_that_of_the_page(made):
     groups = [part.group for part in parts]
     assert groups == sorted(groups, key=list(GROUPS).index)
     assert parts[0].title.startswith("Coverage")
-    assert [part.figure for part in parts if part.group == "figures"] == ["a", "b"]
+    *figures, latent = [part for part in parts if part.group == "figures"]
+    assert [part.figure for part in figures] == ["a", "b"]
+    assert latent.title == "Latent space"
+    assert "no latent vectors" in latent.text[0]
 
 
 def test_coverage_counts_cells_of_every_axis_value(made):
@@ -114,23 +118,3 @@ def test_coverage_counts_cells_of_every_axis_value(made):
     for axis in ("architecture", "score", "seed"):
         words = table.loc[axis, "all"].str.split(" of ")
         assert sum(int(word[1]) for word in words) == len(pool.cells)
-
-
-def test_six_rankings_stand_side_by_side_for_every_merit(made):
-    pool, shown, parts = made
-    beside = [part for part in parts if part.cards]
-    assert len(beside) == len(MERITS)
-    for part, merit in zip(beside, MERITS, strict=True):
-        assert [card.title for card in part.cards] == [r.title for r in RANKINGS.values()]
-        for method, card in zip(RANKINGS, part.cards, strict=True):
-            rows = best(pool, shown, method, "clean")
-            names = rows.loc[rows["merit"] == merit, "model"]
-            assert [row[1] for row in card.rows] == list(names)
-    assert [part.folded for part in beside] == [False, True, True, True]
-    assert [MARK in part.title for part in beside] == [False, False, True, True]
-
-
-def test_kendalls_tau_stands_beside_them(made):
-    _, _, parts = made
-    (table,) = [part.table for part in parts if part.title.endswith("methods, AUC")]
-    assert list(table["tau"]) == list(table.columns[1:]) == [r.title for r in RANKINGS.values()]

@@ -73,3 +73,24 @@ def test_results_outside_the_grid_do_not_count(scan):
 def test_nothing_there_is_one_error(tmp_path):
     with pytest.raises(ScannerError, match="cannot be read"):
         status(tmp_path / "none")
+
+
+def test_a_damaged_result_is_named_and_is_left_to_do(scan):
+    path, results, trials = scan
+    for trial in trials:
+        finish(results, trial)
+    bad = results / "trials" / f"{trials[0].id}.parquet"
+    bad.write_bytes(bad.read_bytes()[:-9])
+    state = status(path)
+    assert (state.done, state.pending, state.left) == (3, 1, 1)
+    assert f"trials/{bad.name}: unreadable" in describe(state)
+    assert describe(state).splitlines()[-1] == f"next: scanner launch {path}"
+
+
+def test_what_a_launch_would_run_unasked_is_left(scan):
+    path, results, trials = scan
+    finish(results, trials[0])
+    store.write_failure(results, trials[1], {"class": "bug"})
+    store.write_failure(results, trials[2], {"class": "storage"})
+    assert status(path).left == 2
+    assert status(path, results).left == 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,9 @@ from conftest import make_trial
 
 from scanner import store
 from scanner.errors import ResultError
+from scanner.lock import scan_lock
+from scanner.place import Place
+from scanner.run import run_pack
 
 ROW = {"score": "kl", "stage": "trained", "signal": "s", "status": "done", "auc": 0.5}
 
@@ -95,3 +101,65 @@ def test_failures_of_done_trials_are_gone(tmp_path):
     assert list(store.failures(tmp_path)) == [other.id]
     store.clear_failure(tmp_path, other)
     assert store.failures(tmp_path) == {}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of its own, and the function that mounts it anew with options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mount("size=300k"):
+        if os.environ.get("CI") == "true":
+            pytest.fail("a small file system cannot be mounted here")
+        pytest.skip("only root can mount a small file system")
+    yield folder, mount
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_failure_that_more_room_mends(small_disk):
+    """Nothing is half-written, and the next run does what is missing."""
+    folder, mount = small_disk
+    pack = [make_trial("deepset_vae", max_epochs=1, batch_size=512)]
+    assert run_pack(pack, Place(folder)) == {pack[0].id: "storage"}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path.name for path in files if path.name.startswith(".")]
+    assert not [path for path in files if path.parent.name == "trials"]
+    record = store.read_failure(folder, pack[0].id)
+    assert record["class"] == "storage"
+    assert re.search("No space left on device|cannot be read", record["exception"])
+    assert mount("remount,size=50m")
+    assert run_pack(pack, Place(folder)) == {pack[0].id: "done"}
+    assert store.failures(folder) == {}
+
+
+def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
+    folder, mount = small_disk
+    assert mount("remount,ro")
+    try:
+        with pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"):
+            store.write_text(folder / "a.txt", "x")
+        with (
+            pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"),
+            scan_lock(folder),
+        ):
+            pass
+    finally:
+        mount("remount,rw")
+
+
+def test_a_damaged_table_is_named_and_set_aside(tmp_path):
+    trials = [make_trial(seed=seed) for seed in (0, 1)]
+    for trial in trials:
+        path = tmp_path / "trials" / f"{trial.id}.parquet"
+        store.write_metrics(path, [ROW], metadata(trial))
+    path.write_bytes(path.read_bytes()[:-20])
+    found = store.damaged(tmp_path, [trial.id for trial in trials])
+    assert list(found) == [trials[1].id]
+    assert found[trials[1].id].startswith(f"{path}: unreadable")
+    store.set_aside(tmp_path, trials[1].id)
+    assert store.done(tmp_path) == {trials[0].id}

@@ -21,17 +21,17 @@ ROWS = (
     ("errors", "registry"),
     ("trial", "split", "metrics", "combinations", "events"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking",
-     "comparison", "bootstrap", "uncertainty", "doubts",
+     "comparison", "bootstrap", "uncertainty", "doubts", "paper",
      "findings", "teaching", "tables",
      "latex", "references", "histograms",
      "plots", "spectra"),
     ("representations", "layers", "flows", "models", "losses", "scores"),
     ("datasets", "place", "batch", "provenance", "lock", "store", "stopping", "collected"),
-    ("channel", "generate", "members", "replay", "train", "packing", "latents", "run",
-     "pilot", "trained"),
+    ("channel", "generate", "checkpoint", "members", "running", "replay", "train", "packing",
+     "latents", "run", "pilot", "trained"),
     ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
      "pool", "origins", "rendering", "trial_figures",
-     "figures", "pages", "sections", "report", "score_events", "inspection"),
+     "figures", "pages", "lists", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
 RANK = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
@@ -39,11 +39,12 @@ ONLY_IN = {"ray": {"cluster", "tuning"}, "optuna": {"search"}, "nflows": {"flows
            "jinja2": {"pages"}, "ruamel": {"yaml_text"}, "click": {"cli"}, "rich": {"cli"},
            "pooch": {"datasets"}, "requests": {"datasets"},
            "pythia8mc": {"generate"}, "fastjet": {"generate"}, "awkward": {"generate"}}
-LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "cluster", "tuning", "datasets"}
+LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "checkpoint", "cluster", "tuning",
+           "datasets"}
 # cluster writes the token of its Ray, into a scratch folder; estimate the rates of this machine;
 # rendering saves figures to memory
-WRITERS = {"store", "report", "rendering", "score_events", "inspection", "datasets", "generate",
-           "lock", "cluster", "estimate"}
+WRITERS = {"store", "checkpoint", "report", "rendering", "score_events", "inspection", "datasets",
+           "generate", "lock", "cluster", "estimate"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 

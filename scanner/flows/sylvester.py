@@ -19,7 +19,6 @@ from scanner.flows.sylvester_basis import (
     HouseholderBasis,
     OrderBasis,
     QRBasis,
-    outer,
     times,
     times_transposed,
 )
@@ -167,20 +166,25 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, to_z: Tensor, to_gates: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        tensors, collected = ctx.saved_tensors, []
+        tensors = ctx.saved_tensors
+        sums = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors]
+        for of_basis in sums[4:]:
+            of_basis.zero_()
         above, below = _masks(tensors[0])
         for k, (y, gate, kept, kept_lifted) in reversed(list(enumerate(ctx.kept))):
             layer = _layer(k, ctx.kind, *tensors)
-            to_update, to_basis = layer.basis.gradients(to_z, kept_lifted, k, False)
+            triangle, diagonal1, diagonal2, shift, *bases = (total[:, k] for total in sums)
+            to_update = layer.basis.gradient(to_z, kept_lifted, k, False, tuple(bases))
             inner = times_transposed(layer.upper, to_update).addcmul_(layer.diagonal1, to_update)
             inner.add_(to_gates[:, k]).mul_(1 - gate.square())
             to_y = times(layer.lower, inner).addcmul_(layer.diagonal2, inner)
-            to_before, to_basis_too = layer.basis.gradients(to_y, kept, k, True)
-            triangle = outer(to_update, gate).mul_(above).add_(outer(y, inner).mul_(below))
-            bases = (a + b for a, b in zip(to_basis, to_basis_too, strict=True))
-            collected.append((triangle, to_update * gate, inner * y, inner, *bases))
-            to_z = to_z + to_before
-        return None, to_z, *(torch.stack(g[::-1], 1) for g in zip(*collected, strict=True))
+            to_z = to_z + layer.basis.gradient(to_y, kept, k, True, tuple(bases))
+            torch.mul(to_update.unsqueeze(-2), gate.unsqueeze(-3), out=triangle)
+            triangle.mul_(above).addcmul_(y.unsqueeze(-2) * inner.unsqueeze(-3), below)
+            torch.mul(to_update, gate, out=diagonal1)
+            torch.mul(inner, y, out=diagonal2)
+            shift.copy_(inner)
+        return None, to_z, *sums
 
 
 def _layer(k: int, kind: type[Basis], triangles: Tensor, *rest: Tensor) -> Layer:

@@ -5,7 +5,7 @@ Shapes are those of `scanner.flows.sylvester`: P networks, K flows, and the B ev
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from scanner.flows.amortised import events_last, parameters
 
 LEAST_NORM = 1e-12
-Kept = list[Tensor]
-Gradients = tuple[Tensor, tuple[Tensor, ...]]
+Kept = tuple[Tensor, ...]
 
 
 class Order(NamedTuple):
@@ -22,11 +21,13 @@ class Order(NamedTuple):
 
     def map(self, vector: Tensor, k: int, transposed: bool) -> tuple[Tensor, Kept]:
         """Q y (P, D, B) of flow k, or Q^T z (P, M, B), and what its gradient needs."""
-        return (vector.flip(-2) if k % 2 else vector), []
+        return (vector.flip(-2) if k % 2 else vector), ()
 
-    def gradients(self, slope: Tensor, kept: Kept, k: int, transposed: bool) -> Gradients:
-        """Of the vector, and of every tensor of the basis: here none."""
-        return (slope.flip(-2) if k % 2 else slope), ()
+    def gradient(
+        self, slope: Tensor, kept: Kept, k: int, transposed: bool, sums: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Of the vector; that of every tensor of the basis, here none, is added to `sums`."""
+        return slope.flip(-2) if k % 2 else slope
 
 
 class Columns(NamedTuple):
@@ -36,48 +37,49 @@ class Columns(NamedTuple):
 
     def map(self, vector: Tensor, k: int, transposed: bool) -> tuple[Tensor, Kept]:
         """As `Order.map`."""
-        return (times_transposed if transposed else times)(self.q, vector), [vector]
+        return (times_transposed if transposed else times)(self.q, vector), (vector,)
 
-    def gradients(self, slope: Tensor, kept: Kept, k: int, transposed: bool) -> Gradients:
-        """As `Order.gradients`."""
+    def gradient(
+        self, slope: Tensor, kept: Kept, k: int, transposed: bool, sums: tuple[Tensor, ...]
+    ) -> Tensor:
+        """As `Order.gradient`."""
         (vector,) = kept
-        if transposed:
-            return times(self.q, slope), (outer(vector, slope),)
-        return times_transposed(self.q, slope), (outer(slope, vector),)
+        add_outer(sums[0], *((vector, slope) if transposed else (slope, vector)))
+        return (times if transposed else times_transposed)(self.q, slope)
 
 
 class Reflections(NamedTuple):
-    """Q = H_1 ... H_H with H = 1 - w w^T, never formed: w (P, K, H, D, B); without K for one flow.
+    """Q = H_1 ... H_H with H_j = 1 - w_j w_j^T, as 1 - sum_j y_j w_j^T.
 
-    A vector w has the length sqrt 2, or is 0 and reflects nothing.
+    Here y_j = H_1 ... H_j-1 w_j. This is the compact form of Bischof and Van Loan (SIAM J. Sci.
+    Stat. Comput. 8, 1987): two products with H vectors each, where the reflections one by one are H
+    steps. Q is never formed. Shapes (P, K, H, D, B); without K for one flow.
+
+    Attributes:
+        vectors: w, of the length sqrt 2; or 0, which reflects nothing.
+        products: y.
     """
 
     vectors: Tensor
+    products: Tensor
 
     def map(self, vector: Tensor, k: int, transposed: bool) -> tuple[Tensor, Kept]:
         """As `Order.map`."""
-        befores, along = [], []
-        for reflected in self._order(transposed):
-            befores.append(vector)
-            along.append((reflected * vector).sum(-2, keepdim=True))
-            vector = torch.addcmul(vector, reflected, along[-1], value=-1)
-        return vector, [torch.stack(befores, 1), torch.stack(along, 1)]
+        left, right = self if transposed else self[::-1]
+        along = times(right, vector)
+        return vector - times_transposed(left, along), (vector, along)
 
-    def gradients(self, slope: Tensor, kept: Kept, k: int, transposed: bool) -> Gradients:
-        """As `Order.gradients`."""
-        slopes, along = [], []
-        for reflected in reversed(self._order(transposed)):
-            slopes.append(slope)
-            along.append((reflected * slope).sum(-2, keepdim=True))
-            slope = torch.addcmul(slope, reflected, along[-1], value=-1)
-        befores, along_before = kept
-        total = along_before * torch.stack(slopes[::-1], 1)
-        total.addcmul_(torch.stack(along[::-1], 1), befores).neg_()
-        return slope, (total if transposed else total.flip(1),)
-
-    def _order(self, transposed: bool) -> tuple[Tensor, ...]:
-        """The reflections in the order of their action."""
-        return self.vectors.unbind(1) if transposed else self.vectors.unbind(1)[::-1]
+    def gradient(
+        self, slope: Tensor, kept: Kept, k: int, transposed: bool, sums: tuple[Tensor, ...]
+    ) -> Tensor:
+        """As `Order.gradient`."""
+        left, right = self if transposed else self[::-1]
+        to_left, to_right = sums if transposed else sums[::-1]
+        vector, along = kept
+        back = times(left, slope).neg_()
+        add_outer(to_left, along.neg(), slope)
+        add_outer(to_right, back, vector)
+        return slope + times_transposed(right, back)
 
 
 Basis = Order | Columns | Reflections
@@ -118,7 +120,9 @@ class HouseholderBasis(nn.Module):
     def forward(self, context: Tensor) -> Basis:
         """The basis of all flows, from the context (P, B, q)."""
         vectors = torch.unflatten(events_last(self.vectors, context), 1, self.shape)
-        return Reflections(reflecting(vectors.transpose(2, 3)))
+        reflected = reflecting(vectors.transpose(2, 3))
+        products: Tensor = _Products.apply(reflected)  # type: ignore[no-untyped-call]
+        return Reflections(reflected, products)
 
 
 def orthonormal(seed: Tensor) -> Tensor:
@@ -137,6 +141,32 @@ def reflecting(vectors: Tensor) -> Tensor:
     return vectors * (squared / 2).rsqrt()
 
 
+class _Products(torch.autograd.Function):
+    """y of w (P, K, H, D, B) in `Reflections`: y_j = w_j - sum_i<j y_i (w_i . w_j)."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:  # noqa: ANN401
+        products, overlaps = vectors.clone(), []
+        for j in range(1, vectors.shape[2]):
+            overlap = (vectors[:, :, :j] * vectors[:, :, j : j + 1]).sum(-2)
+            products[:, :, j] -= (products[:, :, :j] * overlap.unsqueeze(-2)).sum(2)
+            overlaps.append(overlap)
+        ctx.save_for_backward(vectors, products, *overlaps)
+        return products
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:  # noqa: ANN401
+        vectors, products, *overlaps = ctx.saved_tensors
+        to_products, to_vectors = slope.clone(), torch.zeros_like(slope)
+        for j in reversed(range(1, vectors.shape[2])):
+            own = to_products[:, :, j : j + 1]
+            to_overlap = (products[:, :, :j] * own).sum(-2).neg_().unsqueeze(-2)
+            to_products[:, :, :j].addcmul_(overlaps[j - 1].unsqueeze(-2), own, value=-1)
+            to_vectors[:, :, j] += (to_overlap * vectors[:, :, :j]).sum(2)
+            to_vectors[:, :, :j].addcmul_(to_overlap, vectors[:, :, j : j + 1])
+        return to_vectors.add_(to_products)
+
+
 def times(matrix: Tensor, vector: Tensor) -> Tensor:
     """Matrices (..., M, N, B) times vectors (..., N, B) of each event."""
     return (matrix * vector.unsqueeze(-3)).sum(-2)
@@ -147,6 +177,6 @@ def times_transposed(matrix: Tensor, vector: Tensor) -> Tensor:
     return (matrix * vector.unsqueeze(-2)).sum(-3)
 
 
-def outer(left: Tensor, right: Tensor) -> Tensor:
-    """Outer products (..., M, N, B) of vectors (..., M, B) and (..., N, B) of each event."""
-    return left.unsqueeze(-2) * right.unsqueeze(-3)
+def add_outer(matrix: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add to matrices (..., M, N, B) the outer products of (..., M, B) and (..., N, B)."""
+    matrix.addcmul_(left.unsqueeze(-2), right.unsqueeze(-3))

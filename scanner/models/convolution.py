@@ -6,8 +6,9 @@ networks share it, as that of a grouped convolution does; and they are no slower
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,29 +67,72 @@ def convolve(table: Tensor, weight: Tensor, margins: Margins) -> Tensor:
         margins: Zeros to add on the left, right, top and bottom.
     """
     after, before, rows, columns = weight.shape[-4:]
-    left, right, top, bottom = margins
-    shifts = [
-        (0, 0, left - j, right - columns + 1 + j, top - i, bottom - rows + 1 + i)
-        for i, j in product(range(rows), range(columns))
-    ]
     if before <= after:
-        windows = torch.stack([_shifted(table, shift) for shift in shifts], dim=-2)
+        windows: Tensor = _Windows.apply(table, (rows, columns), margins)  # type: ignore[no-untyped-call]
         return dense(windows.flatten(-2), weight.movedim(-3, -1).flatten(-3))
-    mapped = dense(table, weight.movedim((-4, -3), (-2, -1)).flatten(-4, -2))
-    cells = torch.unflatten(mapped, -1, (rows * columns, after)).unbind(-2)
-    total = _shifted(cells[0], shifts[0])
-    for cell, shift in zip(cells[1:], shifts[1:], strict=True):
-        total = total + _shifted(cell, shift)
-    return total
+    weight = weight.flip(-2, -1).movedim((-4, -3), (-2, -1)).flatten(-4, -2)
+    cells = torch.unflatten(dense(table, weight), -1, (rows * columns, after))
+    cut = cast(Margins, tuple(size - 1 - n for size, n in zip(
+        (columns, columns, rows, rows), margins, strict=True)))  # fmt: skip
+    overlapped: Tensor = _Overlap.apply(cells, (rows, columns), cut)  # type: ignore[no-untyped-call]
+    return overlapped
 
 
-def _shifted(table: Tensor, shift: tuple[int, ...]) -> Tensor:
-    """`torch.nn.functional.pad`, without a copy where nothing is added."""
-    if max(shift) > 0:
-        return pad(table, shift)
-    _, _, left, right, top, bottom = shift
-    rows, columns = table.shape[-3] + bottom, table.shape[-2] + right
-    return table[..., -top:rows, -left:columns, :]
+class _Windows(torch.autograd.Function):
+    """`windows`, whose transpose is `overlap`."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:  # noqa: ANN401
+        ctx.kernel, ctx.margins = kernel, margins
+        return windows(table, kernel, margins)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        wanted = ctx.needs_input_grad[0]
+        return overlap(gradient, ctx.kernel, ctx.margins) if wanted else None, None, None
+
+
+class _Overlap(torch.autograd.Function):
+    """`overlap`, whose transpose is `windows`."""
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:  # noqa: ANN401
+        ctx.kernel, ctx.margins = kernel, margins
+        return overlap(cells, kernel, margins)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        return windows(gradient, ctx.kernel, ctx.margins), None, None
+
+
+def windows(table: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:
+    """(B, H', W', cells, C) the cells of the kernel at every place of a table (B, H, W, C).
+
+    Args:
+        table: What the kernel slides over.
+        kernel: Its rows and columns.
+        margins: Zeros to add on the left, right, top and bottom.
+    """
+    framed = pad(table, (0, 0, *margins)) if any(margins) else table
+    rows, columns = (size - k + 1 for size, k in zip(framed.shape[-3:-1], kernel, strict=True))
+    return torch.stack(
+        [framed[..., i : i + rows, j : j + columns, :] for i, j in _cells(kernel)], dim=-2
+    )
+
+
+def overlap(cells: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:
+    """The transpose of `windows`: (B, H, W, C) the sum of the windows, each at its place."""
+    *batch, rows, columns, _, channels = cells.shape
+    shape = rows + kernel[0] - 1, columns + kernel[1] - 1
+    framed = cells.new_zeros(*batch, *shape, channels)
+    for number, (i, j) in enumerate(_cells(kernel)):
+        framed[..., i : i + rows, j : j + columns, :] += cells[..., number, :]
+    left, right, top, bottom = margins
+    return framed[..., top : shape[0] - bottom, left : shape[1] - right, :].contiguous()
+
+
+def _cells(kernel: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    return product(range(kernel[0]), range(kernel[1]))
 
 
 def same_margins(kernel: tuple[int, int]) -> Margins:

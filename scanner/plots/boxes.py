@@ -19,6 +19,7 @@ from scanner.plots.common import (
     exponent_label,
     name_inches,
     panels,
+    power_ticks,
     shortened,
 )
 from scanner.ranking import MERITS, RANKINGS
@@ -71,6 +72,7 @@ def box_figure(
     """
     picks = chosen(ranked, method, count)
     models = sorted(set().union(*picks.values())) or sorted(set(table["Model"]))[:count]
+    table = table[table["Model"].isin(models)]
     names = [shortened(model) for model in models]
     margins = Margins(left=name_inches(names) + 0.2, top=0.4, across=0.35, right=0.35)
     size = PANEL_INCHES, ROW_INCHES * (len(models) + 0.2)
@@ -88,8 +90,9 @@ def _panel(
     axes: Axes, table: pd.DataFrame, merit: str, models: list[str], places: dict[str, int]
 ) -> None:
     _axis(axes, merit)
+    groups = table.groupby("Model")[merit]
     for row, model in enumerate(models):
-        values = table.loc[table["Model"] == model, merit].to_numpy(dtype=float)
+        values = groups.get_group(model).to_numpy(dtype=float)
         place = places.get(model)
         _box(axes, values, row, _face(place), INK if place else OTHER_EDGE, merit != "AUC")
         if place:
@@ -103,8 +106,7 @@ def _axis(axes: Axes, merit: str) -> None:
     else:
         axes.set_xscale("log")
         axes.set_xlim(*EPS_S_AXIS)
-        axes.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1])
-        axes.minorticks_off()
+        power_ticks(axes.xaxis)
         axes.set_xlabel(exponent_label(merit))
     axes.grid(axis="x")
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import NullLocator
 
 from scanner.errors import ResultError
 
@@ -128,6 +130,12 @@ def name_inches(names: Iterable[str], points: float = LABEL_POINTS) -> float:
 def shortened(name: str, most: int = 72) -> str:
     """A name with its middle left out where it is longer than `most` characters."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
+
+
+def power_ticks(axis: Axis) -> None:
+    """Ticks from 1e-4 to 1, as letters: mathematics is typeset again at every drawing."""
+    axis.set_ticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["10⁻⁴", "10⁻³", "10⁻²", "0.1", "1"])
+    axis.set_minor_locator(NullLocator())
 
 
 def exponent_label(word: str) -> str:

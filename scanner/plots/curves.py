@@ -21,6 +21,7 @@ from scanner.plots.common import (
     ZONE,
     Margins,
     panels,
+    power_ticks,
     shortened,
 )
 
@@ -111,9 +112,8 @@ def training_figure(history: pd.DataFrame, title: str) -> Figure:
 
 def _roc_axes(axes: Axes, few: float) -> None:
     axes.set(xscale="log", yscale="log", xlim=ROC_AXIS, ylim=ROC_AXIS)
-    axes.minorticks_off()
-    axes.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1])
-    axes.set_yticks([1e-4, 1e-3, 1e-2, 1e-1, 1])
+    for axis in (axes.xaxis, axes.yaxis):
+        power_ticks(axis)
     axes.axvspan(ROC_AXIS[0], max(few, ROC_AXIS[0]), color=ZONE, alpha=0.3, linewidth=0)
     axes.plot(ROC_AXIS, ROC_AXIS, color=FAINT, linewidth=0.7)
 

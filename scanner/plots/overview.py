@@ -44,8 +44,9 @@ def seed_figure(seeds: pd.DataFrame, merits: Sequence[str], title: str) -> Figur
     models = list(dict.fromkeys(seeds["model"]))[::-1]
     figure, made = _rows([shortened(name) for name in models], len(merits), 1.8, title)
     for axes, merit in zip(made, merits, strict=True):
+        groups = seeds.groupby("model")[merit]
         for row, model in enumerate(models):
-            values = seeds.loc[seeds["model"] == model, merit].to_numpy(dtype=float)
+            values = groups.get_group(model).to_numpy(dtype=float)
             axes.plot([values.min(), values.max()], [row, row], color=ZONE, linewidth=1)
             axes.plot(values, np.full(len(values), row), "o", color=HUES[0], markersize=3.5,
                       markerfacecolor="none", markeredgewidth=0.9)  # fmt: skip

@@ -84,13 +84,15 @@ def _write_trials(folder):
 
 def launch_rows():
     """Starting Ray and one worker with its imports, then packs that do nothing, one CPU."""
-    def nothing(config, jobs, work):
+    def nothing(task, jobs, place):
         import scanner.run  # noqa: F401 - a worker's imports are part of its start
 
-        return {"outcome": {}}
+        return {}
 
     ends = []
-    with tempfile.TemporaryDirectory() as scratch, patch("scanner.launch._tune_job", nothing):
+    with tempfile.TemporaryDirectory() as scratch, patch(
+        "scanner.launch.run_task", nothing
+    ):
         grid = Path(scratch) / "benchmark.yaml"
         grid.write_text(PACKS.format(seeds=", ".join(map(str, range(NO_WORK)))))
         started = time.perf_counter()

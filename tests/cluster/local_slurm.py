@@ -1,0 +1,170 @@
+"""A real SLURM of two virtual nodes on this machine, and what tests ask of its jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+SCRIPT = Path(__file__).parents[2] / "slurm" / "ray_cluster.sh"
+LOCAL = Path(__file__).with_name("slurm_local.sh")
+LIMIT_S = 150
+
+
+@contextmanager
+def local_slurm() -> Iterator[Slurm]:
+    """A running SLURM; its daemons and its folder are gone afterwards.
+
+    Raises:
+        RuntimeError: It cannot be installed or started here; the text says why.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="slurm.", dir="/tmp"))
+    try:
+        said = subprocess.run([LOCAL, "up", folder], capture_output=True, text=True, check=False)
+        if said.returncode:
+            raise RuntimeError(said.stderr.strip())
+        yield Slurm(folder)
+    finally:
+        subprocess.run([LOCAL, "down", folder], capture_output=True, check=False)
+        subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def wait_for(event: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> object:
+    """The first true value of `event`."""
+    end = time.monotonic() + limit_s
+    while not (value := event()):
+        assert time.monotonic() < end, f"no {what} within {limit_s} s"
+        time.sleep(0.2)
+    return value
+
+
+class Slurm:
+    """Commands of one SLURM, and the processes of its jobs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        own = ("SLURM_", "SCANNER_", "RAY_")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(own)}
+        # the commands of this python; a dead node is seen within seconds, as on an idle machine
+        self.environment = kept | {
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(SCRIPT.parents[1]),
+            "OMP_NUM_THREADS": "1",
+            "RAY_health_check_initial_delay_ms": "3000",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "3000",
+        }
+
+    def __call__(self, *command: str | Path) -> str:
+        """What a command of SLURM says."""
+        said = subprocess.run(
+            command, capture_output=True, text=True, env=self.environment, check=False
+        )
+        assert said.returncode == 0, said.stderr
+        return said.stdout.strip()
+
+    def sbatch(self, *arguments: str | Path, cwd: Path, **variables: str) -> Job:
+        """Submit the script: options of sbatch, the script, its arguments."""
+        said = subprocess.run(
+            ["sbatch", "--parsable", *arguments], capture_output=True, text=True, cwd=cwd,
+            env=self.environment | variables, check=False,
+        )  # fmt: skip
+        assert said.returncode == 0, said.stderr
+        return Job(self, said.stdout.strip(), cwd)
+
+    @property
+    def orphans(self) -> str:
+        """What jobs have left behind."""
+        return (self.folder / "orphans.log").read_text()
+
+
+class Job:
+    """A submitted job (or array task); `name` is its id as SLURM's commands take it."""
+
+    def __init__(self, slurm: Slurm, name: str, cwd: Path) -> None:
+        self.slurm, self.name, self.cwd = slurm, name, cwd
+
+    def field(self, name: str) -> str:
+        """A field of `scontrol show job`, such as JobState, ExitCode, Restarts."""
+        words = self.slurm("scontrol", "show", "job", self.name).split()
+        return next(word for word in words if word.startswith(f"{name}=")).partition("=")[2]
+
+    @cached_property
+    def id(self) -> str:
+        """The task's own id, which differs from its name in an array."""
+        return self.field("JobId")
+
+    def log(self) -> str:
+        """What the job has said so far; empty before its first word."""
+        path = Path(self.field("StdOut"))
+        return path.read_text() if path.exists() else ""
+
+    def wait(self, limit_s: float = LIMIT_S) -> str:
+        """The job's last state, once it has one."""
+        running = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED")
+        try:
+            wait_for(lambda: self.field("JobState") not in running, f"end of job {self.name}",
+                     limit_s)  # fmt: skip
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from error
+        return self.field("JobState")
+
+    def processes(self, node: str = "") -> list[psutil.Process]:
+        """Every process of the job's steps and of its batch script (on one node only)."""
+        wanted = {f"SLURM_JOB_ID={self.id}", f"SLURMD_NODENAME={node}"} - {"SLURMD_NODENAME="}
+        return [process for process in psutil.process_iter() if wanted <= _environment(process)]
+
+    def ray(self, name: str, node: str) -> psutil.Process | None:
+        """The raylet or gcs_server of the job on a node."""
+        return next((p for p in self.processes(node) if _name(p) == name), None)
+
+    def workers(self, node: str) -> list[psutil.Process]:
+        """Processes that train on a node."""
+        raylet = self.ray("raylet", node)
+        started = raylet.children(recursive=True) if raylet else []
+        return [p for p in started if re.match("ray::(?!IDLE|.*Agent)", _title(p))]
+
+    def driver(self) -> psutil.Process | None:
+        """The process of `scanner launch`."""
+        return next((p for p in self.processes() if "launch --" in _title(p)
+                     or "/scanner launch" in _title(p)), None)  # fmt: skip
+
+    def head_file(self) -> Path:
+        """Where Ray writes the cluster's address."""
+        restarts = self.field("Restarts")
+        return Path(f"/tmp/scan.{self.id}.{restarts}.0.0.0/ray_current_cluster")
+
+    def left(self) -> list[Path]:
+        """Temporary folders of the job."""
+        return list(Path("/tmp").glob(f"scan.{self.id}.*"))
+
+
+def _environment(process: psutil.Process) -> set[str]:
+    try:
+        return set(Path(f"/proc/{process.pid}/environ").read_text(errors="replace").split("\0"))
+    except OSError:
+        return set()
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
