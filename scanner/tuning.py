@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
@@ -127,7 +127,7 @@ class _Ears(tune.Callback):
         self._hear(Task(**trial.config))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:  # noqa: ANN401
-        error = trial.get_pickled_error()
+        error = _error_of(trial)
         text = str(error)
         if isinstance(error, OutOfMemoryError) or "low on memory" in text:
             self._backlog.died(trial.trial_id, text, memory=True)
@@ -139,6 +139,12 @@ class _Ears(tune.Callback):
         else:
             self._backlog.died(trial.trial_id, text)
         self._hear(Task(**trial.config))
+
+
+def _error_of(trial: Any) -> Any:  # noqa: ANN401 - of ray
+    """A trial's error from where Tune has just written it; its own reader looks at a later copy."""
+    path = trial.pickled_error_file
+    return cloudpickle.loads(Path(path).read_bytes()) if path else None
 
 
 class _Deadline(tune.Stopper):

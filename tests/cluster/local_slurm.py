@@ -17,7 +17,7 @@ import psutil
 
 SCRIPT = Path(__file__).parents[2] / "slurm" / "ray_cluster.sh"
 LOCAL = Path(__file__).with_name("slurm_local.sh")
-LIMIT_S = 150
+LIMIT_S = 300  # of an event on a crowded machine; a quiet one takes a tenth
 
 
 @contextmanager
