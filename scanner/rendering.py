@@ -76,7 +76,7 @@ def inline(svg: str, name: str, title: str) -> str:
     rest = re.sub(r'\bid="', f'id="{name}-', rest)
     rest = re.sub(r'(href="|url\()#', rf"\1#{name}-", rest)
     rest = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), rest)
-    style = f'style="max-width: {widest}px"'
+    style = f'style="max-width: {widest}px; min-width: min(54rem, {widest}px)"'
     return f'<svg {view} {style} role="img" aria-label="{escape(title)}">{rest}'
 
 
