@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
@@ -127,18 +127,24 @@ class _Ears(tune.Callback):
         self._hear(Task(**trial.config))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:  # noqa: ANN401
-        error = trial.get_pickled_error()
+        error = _error_of(trial)
         text = str(error)
         if isinstance(error, OutOfMemoryError) or "low on memory" in text:
             self._backlog.died(trial.trial_id, text, memory=True)
-        elif not isinstance(error, RayActorError):
+        elif not isinstance(error, RayActorError | None):
             record = {"class": "bug", "exception": repr(error), "frame": "", "traceback": text}
             self._backlog.failed(trial.trial_id, record)
-        elif error.preempted or any(words in text for words in NODE_GONE):
+        elif (error and error.preempted) or any(words in text for words in NODE_GONE):
             self._backlog.node_lost(trial.trial_id)
         else:
             self._backlog.died(trial.trial_id, text)
         self._hear(Task(**trial.config))
+
+
+def _error_of(trial: Any) -> Exception | None:  # noqa: ANN401 - of ray
+    """What ended a trial, from the driver's own disk: Tune copies it to its storage later."""
+    path = trial.pickled_error_file
+    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
 
 
 class _Deadline(tune.Stopper):
