@@ -50,6 +50,9 @@ SEARCH_TEXT = (
     "default: of the grid's own training settings; best: of the training that is ranked, with its "
     "settings. Of several seeds each has its own search."
 )
+LATENT_TEXT = (
+    "No figure: the trials drawn here have no latent vectors in the result folder (latent/)."
+)
 PAPER_TEXT = (
     "Numbers of arXiv:2110.08508 (Front. Big Data 5, 803685), Tables S1 and S2, beside those of "
     "the models here with the same architecture, flow and loss. sd: over the seeds. The paper's "
@@ -102,8 +105,16 @@ def sections(
                          total_improvement(pool.table).head(10)))  # fmt: skip
     parts += [*seed_sections(pool, found), *_searches(pool)]
     parts += [Section(one.title, (one.text,), figure=one.name, group="figures") for one in drawings]
+    parts += _no_latent(pool, drawings)
     return [*parts, *_controls(pool, shown, found.controls), *teaching_sections(found.teaching),
             *_doubts(pool, shown, convention), *_origin(pool)]  # fmt: skip
+
+
+def _no_latent(pool: Pool, drawings: Sequence[Drawing]) -> list[Section]:
+    """A word in place of the figures of the latent space, where a scan has stored none."""
+    if pool.results.empty or not drawings or any(one.name.startswith("latent") for one in drawings):
+        return []
+    return [Section("Latent space", (LATENT_TEXT,), group="figures")]
 
 
 def _doubts(pool: Pool, shown: pd.DataFrame, convention: str) -> list[Section]:

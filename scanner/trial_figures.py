@@ -67,14 +67,17 @@ def _with_flow(results: pd.DataFrame, rows: pd.DataFrame, models: list[str]) -> 
 def _roc(
     trials: pd.DataFrame, few: pd.Series, folders: Sequence[Path]
 ) -> Iterator[Drawing]:
-    from scanner.plots import roc_figure
+    from scanner.plots import MOST_SIGNALS, roc_figure
 
     text = ("First model by AUC of each method. Line: median over the seeds; band: lowest to "
             "highest seed; grey zone: fewer than ten background events decide.")  # fmt: skip
     for channel, rows in trials.groupby("channel", sort=True):
         curves = roc_curves(rows, folders)
         if len(curves):
-            yield Drawing(f"roc-{channel}", f"ROC curves, channel {channel}", text,
+            signals = curves["signal"].nunique()
+            cut = f" The first {MOST_SIGNALS} of {signals} signals by name." if (
+                signals > MOST_SIGNALS) else ""  # fmt: skip
+            yield Drawing(f"roc-{channel}", f"ROC curves, channel {channel}", text + cut,
                           partial(roc_figure, curves, float(few[channel]),
                                   f"ROC curves, channel {channel}"))  # fmt: skip
 

@@ -131,20 +131,20 @@ class _Ears(tune.Callback):
         text = str(error)
         if isinstance(error, OutOfMemoryError) or "low on memory" in text:
             self._backlog.died(trial.trial_id, text, memory=True)
-        elif not isinstance(error, RayActorError | None):
+        elif not isinstance(error, RayActorError):
             record = {"class": "bug", "exception": repr(error), "frame": "", "traceback": text}
             self._backlog.failed(trial.trial_id, record)
-        elif (error and error.preempted) or any(words in text for words in NODE_GONE):
+        elif error.preempted or any(words in text for words in NODE_GONE):
             self._backlog.node_lost(trial.trial_id)
         else:
             self._backlog.died(trial.trial_id, text)
         self._hear(Task(**trial.config))
 
 
-def _error_of(trial: Any) -> Exception | None:  # noqa: ANN401 - of ray
-    """What ended a trial, from the driver's own disk: Tune copies it to its storage later."""
+def _error_of(trial: Any) -> Any:  # noqa: ANN401 - of ray
+    """A trial's error from where Tune has just written it; its own reader looks at a later copy."""
     path = trial.pickled_error_file
-    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
+    return cloudpickle.loads(Path(path).read_bytes()) if path else None
 
 
 class _Deadline(tune.Stopper):

@@ -284,9 +284,9 @@ requeue() {
   if scontrol requeue "$task"; then
     say "requeued"
     nap 600                                                # SLURM ends this script
-  else
-    say "this job cannot be requeued"
+    exit "$INTERRUPTED"
   fi
+  say "this job cannot be requeued"
   continue_by_hand
 }
 

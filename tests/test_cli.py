@@ -102,4 +102,4 @@ def test_a_damaged_dataset_stops_only_the_scan_that_names_it(tmp_path):
     assert listed.returncode == 0
     first, second = listed.stdout.splitlines()
     assert first == f"broken               DAMAGED: {made.stderr.strip()}  data/broken"
-    assert second.startswith("sample               2a: 5 signals, ")
+    assert second.startswith("sample               1: 5 signals, 2a: ")

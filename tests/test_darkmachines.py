@@ -250,10 +250,15 @@ def test_a_failed_import_leaves_the_old_dataset(tmp_path):
     place(tmp_path, "chan3/y_chan3.csv", GOOD + b"bad\n")
     with pytest.raises(DataError, match=r"y_chan3.csv:2"):
         import_folder(source, "d", tmp_path / "root")
-    after = {path: path.read_bytes() for path in (tmp_path / "root").rglob("*") if path.is_file()}
+    after = {path: path.read_bytes() for path in (tmp_path / "root/d").rglob("*") if path.is_file()}
     assert after == before
+    finished = tmp_path / "root/.d.import/chan3"
+    assert sorted(path.name for path in finished.iterdir()) == ["x.json", "x.parquet"]
     place(tmp_path, "chan3/y_chan3.csv", GOOD)
-    assert import_folder(source, "d", tmp_path / "root").dataset.channels == {"3": ("x", "y")}
+    again = import_folder(source, "d", tmp_path / "root")
+    assert again.notes == ("1 files were finished by a call before this one",
+                           "channel 3 has no background: no model can be trained on it")
+    assert again.dataset.channels == {"3": ("x", "y")}
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["d"]
 
 
@@ -392,7 +397,7 @@ def test_after_a_kill_the_same_import_redoes_the_unfinished_files_alone(tree, mo
         read_again.append([file.process for file in files]) or files, *rest))
     made = import_folder(tree, "d", root, skip_bad=1)
     assert read_again == [["x", "y"]]
-    assert made.notes == ("1 files were finished before the interruption",)
+    assert made.notes == ("1 files were finished by a call before this one",)
     fresh = import_folder(tree, "d", tree.parent / "other", skip_bad=1)
     assert [replace(file, seconds=0) for file in made.files] == [
         replace(file, seconds=0) for file in fresh.files]

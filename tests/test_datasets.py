@@ -9,17 +9,16 @@ import pytest
 
 from scanner.datasets import Channels, inspect, list_datasets, open_dataset, read, verify
 from scanner.datasets.darkmachines import import_folder
+from scanner.datasets.files import chunks, count
 from scanner.errors import DataError
 from scanner.events import KINDS, ht, multiplicity
 
 LINE = b"1;zz;1;60000;0.5;j,30000,20000,0.1,0.2;e-,9000,8000,0.1,0.2;\n"
 BACKGROUNDS = {
-    "2a": {"zw": 3982, "ttbarZ": 374, "zz": 351, "ttbar": 143, "single_higgs": 122,
-           "ttbarHiggs": 80},
-    "2b": {"ttbar": 3364, "wtop": 1376, "z_jets": 1219, "ww": 67, "zw": 27, "zz": 12, "ttbarZ": 12,
-           "single_higgs": 11, "ttbarHiggs": 5, "Zgam": 1},
-    "3": {"njets": 2061, "w_jets": 616, "ttbar": 206, "z_jets": 205, "wtop": 25, "gam_jets": 6,
-          "ww": 4, "ttbarHiggs": 3, "single_top": 2, "ttbarZ": 1},
+    "1": {"w_jets": 395, "njets": 187, "z_jets": 187, "ttbar": 185, "wtop": 35, "single_top": 7, "ttbarZ": 2, "ww": 1, "zw": 1},  # noqa: E501
+    "2a": {"zw": 4114, "ttbarZ": 361, "zz": 328, "single_higgs": 119, "ttbarHiggs": 78},
+    "2b": {"ttbar": 11798, "z_jets": 6285, "wtop": 1452, "ww": 212, "zw": 110, "zz": 45, "single_higgs": 44, "ttbarZ": 40, "ttbarHiggs": 9, "Zgam": 5},  # noqa: E501
+    "3": {"njets": 7410, "w_jets": 2021, "z_jets": 711, "ttbar": 702, "wtop": 103, "gam_jets": 21, "single_top": 20, "ww": 6, "ttbarHiggs": 3, "zw": 3},  # noqa: E501
 }
 
 
@@ -146,6 +145,20 @@ def test_inspect(root):
     assert (row["met"], row["ht"], row["meff"]) == (60, 20, 80)
 
 
+@pytest.mark.parametrize("damage", [lambda text: text[:4] + b"\0" * (len(text) - 8) + text[-4:],
+                                    lambda text: b"\0" * len(text)])
+def test_a_damaged_file_of_the_right_size_is_one_error(root, damage):
+    dataset = open_dataset("mine", root)
+    file = dataset.path / "chan2b/background.parquet"
+    file.write_bytes(damage(file.read_bytes()))
+    for use in (read, count, lambda *where: list(chunks(*where, 2))):
+        with pytest.raises(DataError, match=r"background\.parquet: cannot be read \(.*\); import "
+                           r"the dataset again \(what else changed: scanner data inspect mine --v"):
+            use(dataset, "2b", "background")
+    with pytest.raises(DataError, match=r"import: chan2b/background\.parquet in"):
+        verify(dataset)
+
+
 # The bundled sample
 
 
@@ -161,7 +174,7 @@ def test_the_sample_is_always_the_bundled_one(tmp_path):
 def test_the_sample_has_the_events_of_its_table():
     sample = open_dataset("sample")
     assert {channel: len(signals) for channel, signals in sample.channels.items()} == {
-        "2a": 5, "2b": 7, "3": 10}
+        "1": 5, "2a": 5, "2b": 7, "3": 10}
     for channel, expected in BACKGROUNDS.items():
         names, counts = np.unique(read(sample, channel, "background").process.astype(str),
                                   return_counts=True)
@@ -171,13 +184,11 @@ def test_the_sample_has_the_events_of_its_table():
     assert (table["outside_selection"] == 0).all()
 
 
-def test_the_sample_keeps_its_weights():
+def test_the_sample_is_unweighted():
     sample = open_dataset("sample")
-    events = read(sample, "2a", "background")
-    assert (events.weight[events.process == "ttbar"] == 4).all()
-    assert (events.weight[events.process != "ttbar"] == 1).all()
-    assert (read(sample, "3", "background").weight == 1).all()
-    assert set(read(sample, "3", "monotop_200_A").weight) == {1.95439e-05}
+    for channel, signals in sample.channels.items():
+        assert (read(sample, channel, "background").weight == 1).all()
+        assert all(len(set(read(sample, channel, name).weight)) == 1 for name in signals)
 
 
 def test_the_readme_of_the_sample_lists_every_file():

@@ -69,8 +69,7 @@ def test_a_dry_run_prints_the_counts():
         cli, ["launch", str(BY_NAME["paper"]), "--dataset", "sample", "--dry-run"]
     )
     assert made.exit_code == 0, made.output
-    assert "4080 trials, 23760 cells" in made.output  # three of the four channels
-    assert "left out: channel 1" in made.output
+    assert "5440 trials, 31680 cells" in made.output
 
 
 def test_table_s1_has_the_nine_models_of_the_paper():

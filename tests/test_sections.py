@@ -102,7 +102,10 @@ def test_the_order_is_that_of_the_page(made):
     groups = [part.group for part in parts]
     assert groups == sorted(groups, key=list(GROUPS).index)
     assert parts[0].title.startswith("Coverage")
-    assert [part.figure for part in parts if part.group == "figures"] == ["a", "b"]
+    *figures, latent = [part for part in parts if part.group == "figures"]
+    assert [part.figure for part in figures] == ["a", "b"]
+    assert latent.title == "Latent space"
+    assert "no latent vectors" in latent.text[0]
 
 
 def test_coverage_counts_cells_of_every_axis_value(made):

@@ -108,3 +108,13 @@ def test_a_combination_is_made_again_from_its_two_scores(scan):
     again = [signal_efficiency(ranks[(events["process"] == "background").to_numpy()].astype(float),
                                ranks[here].astype(float), x) for x in ROC_EPS_B]  # fmt: skip
     np.testing.assert_allclose(found, again, atol=0.01)
+
+
+def test_signals_that_are_not_drawn_are_told(scan, monkeypatch):
+    folder, _, pool, rows = scan
+    results = pool.results
+    assert all("signals by name" not in d.text for d in of_trials(results, rows, [folder]))
+    monkeypatch.setattr("scanner.plots.MOST_SIGNALS", 2)
+    texts = {d.name: d.text for d in of_trials(results, rows, [folder])}
+    assert texts["roc-3"].endswith("The first 2 of 3 signals by name.")
+    assert "signals by name" not in texts["roc-1"]

@@ -42,9 +42,11 @@ TEXT_GROUP = {"j": 0, "b": 0, "e-": 1, "e+": 1, "m-": 2, "m+": 2, "g": 3}  # ord
 def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad: int = 0,
                   cpus: int = 1, origin: Mapping[str, str | int] | None = None,
                   progress: Progress | None = None) -> ImportReport:
-    """Import text files as the dataset `name`; on an error nothing is written or replaced.
+    """Import text files as the dataset `name`; on an error no dataset is written or replaced.
 
-    After an interruption the same call takes over the files that were finished.
+    After an interruption or an error the same call takes over the files that were finished; until
+    then they lie in ``.<name>.import`` beside the datasets. With more than one process a script
+    needs ``if __name__ == "__main__":`` around the call, since each process imports the script.
 
     Args:
         source: Folder with `chan1`, `chan2a`, `chan2b`, `chan3` (or the files themselves) holding
@@ -68,7 +70,7 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
             stale.unlink()
         finished = {file: report for file in found if (report := _finished(file, folder, skip_bad))}
         if finished:
-            notes = [f"{len(finished)} files were finished before the interruption", *notes]
+            notes = [f"{len(finished)} files were finished by a call before this one", *notes]
         todo = [file for file in found if file not in finished]
         reports = finished | dict(zip(todo, _import_files(
             todo, folder, skip_bad, cpus, _counted(found, finished, progress)), strict=True))

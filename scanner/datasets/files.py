@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,19 +123,22 @@ def read(dataset: Dataset, channel: str, process: str) -> Events:
     """The events of one process of a channel: `background`, or a signal's name.
 
     Raises:
-        DataError: No such channel or process, or a file of another schema version.
+        DataError: No such channel or process, a damaged file, or one of another schema version.
     """
-    return from_table(pq.read_table(_file(dataset, channel, process), read_dictionary=WORDS))
+    with _readable(dataset, _file(dataset, channel, process)) as file:
+        return from_table(pq.read_table(file, read_dictionary=WORDS))
 
 
 def count(dataset: Dataset, channel: str, process: str) -> int:
     """The number of events that `read` reads."""
-    return int(pq.read_metadata(_file(dataset, channel, process)).num_rows)
+    with _readable(dataset, _file(dataset, channel, process)) as file:
+        return int(pq.read_metadata(file).num_rows)
 
 
 def chunks(dataset: Dataset, channel: str, process: str, events: int) -> Iterator[Events]:
     """What `read` reads, in order, some events at a time so that memory is bounded."""
-    with pq.ParquetFile(_file(dataset, channel, process), read_dictionary=WORDS) as file:
+    with (_readable(dataset, _file(dataset, channel, process)) as path,
+          pq.ParquetFile(path, read_dictionary=WORDS) as file):
         for batch in file.iter_batches(events):
             yield from_table(pa.Table.from_batches([batch]))
 
@@ -261,6 +265,17 @@ def _file(dataset: Dataset, channel: str, process: str) -> Path:
                         f"folder that holds chan{channel}/background_chan{channel}_*.csv")
     raise DataError(f"dataset {dataset.name!r}: channel {channel} has no signal {process!r}; it "
                     f"has {', '.join(dataset.channels[channel]) or 'none'}")
+
+
+@contextmanager
+def _readable(dataset: Dataset, file: Path) -> Iterator[Path]:
+    """Say which file is damaged where Arrow cannot read it."""
+    try:
+        yield file
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise DataError(f"{file}: cannot be read ({reason}); import the dataset again (what else "
+                        f"changed: scanner data inspect {dataset.name} --verify)") from error
 
 
 def _check_size(file: Path, size: int, name: str) -> None:

@@ -31,7 +31,8 @@ def complete(path: Path) -> Iterator[Path]:
 def resuming(target: Path) -> Iterator[Path]:
     """A folder beside `target` that takes its place at the end.
 
-    It vanishes on a `DataError`, and stays for the next call after an interruption.
+    It stays for the next call after an interruption; after an error only if files in it are
+    finished, which their records ``chan*/*.json`` say.
 
     Raises:
         DataError: Another living process holds it, or the disk refuses.
@@ -54,10 +55,10 @@ def resuming(target: Path) -> Iterator[Path]:
                 target.replace(old)
             folder.replace(target)
         except DataError:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_unless_begun(folder)
             raise
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_unless_begun(folder)
             raise DataError(f"{error.filename or folder}: {error.strerror or error}; make room, or "
                             "choose another folder of datasets, with --data or SCANNER_DATA. "
                             "Nothing was imported") from error
@@ -65,6 +66,11 @@ def resuming(target: Path) -> Iterator[Path]:
             if old.exists() and not target.exists():
                 old.replace(target)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_unless_begun(folder: Path) -> None:
+    if not any(folder.glob("chan*/*.json")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -45,7 +45,8 @@ def generate(recipe: Path | str, root: Path | None = None, *, name: str | None =
     """Generate the dataset of a recipe; the same recipe gives the same events.
 
     Finished chunks are kept in `.generated` inside the root, so that the same call goes on after
-    an interruption, and a recipe that asks for more events only adds to them.
+    an interruption, and a recipe that asks for more events only adds to them. A script needs
+    ``if __name__ == "__main__":`` around the call, since every process imports the script anew.
 
     Args:
         recipe: YAML file.

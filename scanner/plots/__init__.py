@@ -6,7 +6,7 @@ Make and render them inside `drawing()`, which holds the colours and sizes.
 
 from scanner.plots.boxes import box_figure, chosen
 from scanner.plots.common import drawing
-from scanner.plots.curves import latent_figure, roc_figure, training_figure
+from scanner.plots.curves import MOST_SIGNALS, latent_figure, roc_figure, training_figure
 from scanner.plots.overview import (
     heat_map,
     improvement_figure,
@@ -15,6 +15,7 @@ from scanner.plots.overview import (
 )
 
 __all__ = [
+    "MOST_SIGNALS",
     "box_figure",
     "chosen",
     "drawing",

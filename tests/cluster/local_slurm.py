@@ -17,7 +17,7 @@ import psutil
 
 SCRIPT = Path(__file__).parents[2] / "slurm" / "ray_cluster.sh"
 LOCAL = Path(__file__).with_name("slurm_local.sh")
-LIMIT_S = 150
+LIMIT_S = 300  # of an event on a crowded machine; a quiet one takes a tenth
 
 
 @contextmanager
@@ -121,7 +121,10 @@ class Job:
 
     def processes(self, node: str = "") -> list[psutil.Process]:
         """Every process of the job's steps and of its batch script (on one node only)."""
-        wanted = {f"SLURM_JOB_ID={self.id}", f"SLURMD_NODENAME={node}"} - {"SLURMD_NODENAME="}
+        mine = f"SLURM_CONF={self.slurm.environment['SLURM_CONF']}"
+        wanted = {mine, f"SLURM_JOB_ID={self.id}"}
+        if node:
+            wanted.add(f"SLURMD_NODENAME={node}")
         return [process for process in psutil.process_iter() if wanted <= _environment(process)]
 
     def ray(self, name: str, node: str) -> psutil.Process | None:

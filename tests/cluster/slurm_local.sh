@@ -66,8 +66,8 @@ SlurmctldPort=$port
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# cred_expire is how long a requeued job waits at least; the default is two minutes
-AuthInfo=socket=$folder/munge.socket,cred_expire=2
+# cred_expire is how long a requeued job waits: 5 s is the least, the default two minutes
+AuthInfo=socket=$folder/munge.socket,cred_expire=5
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool-%n
 SlurmctldPidFile=$folder/slurmctld.pid
