@@ -60,13 +60,15 @@ def rendered(drawings: Sequence[Drawing], style: str = "") -> Iterator[tuple[str
 def inline(svg: str, name: str, title: str) -> str:
     """An SVG file's text as a part of an HTML page.
 
-    Its own header goes, coordinates are rounded to a hundredth of a point, ink, paper and grid
-    lines take the colours of the page, and ids get the figure's name, as several figures share the
-    page's ids.
+    Its own header, comments and indentation go, coordinates are rounded to a hundredth of a point,
+    ink, paper and grid lines take the colours of the page, and ids get the figure's name, as
+    several figures share the page's ids.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     head, rest = body.split(">", 1)
+    rest = re.sub(r"\s*\n\s*", " ", rest).replace("> <", "><")
     (view,) = re.findall(r'viewBox="[^"]*"', head)
     widest = round(float(view.split()[2]) * WIDEST)
     for colour, variable in THEME.items():
