@@ -31,11 +31,13 @@ class Site:
         address: HOST:PORT of a running cluster; a local Ray is started if None.
         nodes: Nodes of that cluster to wait for.
         cpus: CPUs of the local Ray; all that this process may use if None.
+        gpus: GPUs of the local Ray; all that it finds if None.
     """
 
     address: str | None = None
     nodes: int = 1
     cpus: int | None = None
+    gpus: int | None = None
 
 
 @contextmanager
@@ -59,7 +61,7 @@ def connected(site: Site, gpus: float, tell: Callable[[str], None]) -> Iterator[
             available = site.cpus or len(os.sched_getaffinity(0))
             ray.init(
                 num_cpus=available,
-                num_gpus=0 if gpus == 0 else None,
+                num_gpus=0 if gpus == 0 else site.gpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False,

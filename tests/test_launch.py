@@ -123,8 +123,11 @@ def test_growing_runs_the_new_and_shrinking_hides(undisturbed, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
-def test_a_driver_that_dies_is_resumed(undisturbed, tmp_path, death):
+@pytest.mark.parametrize(
+    ("death", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGUSR1, 75)],
+)
+def test_a_driver_that_dies_or_stops_is_resumed(undisturbed, tmp_path, death, code):
     folder, *_ = undisturbed
     write_grid(tmp_path)
     children = []
@@ -135,8 +138,8 @@ def test_a_driver_that_dies_is_resumed(undisturbed, tmp_path, death):
                 os.kill(driver.pid, death)
                 break
         said = driver.stderr.read()
-    assert driver.returncode == (-9 if death == signal.SIGKILL else 130)
-    if death == signal.SIGINT:
+    assert driver.returncode == code
+    if death != signal.SIGKILL:
         assert "goes on from here" in said
         assert "Traceback" not in said
     for process in children:
