@@ -139,7 +139,8 @@ def _origin(pool: Pool) -> list[Section]:
     """Which code and data the numbers of the result folders come from."""
     if pool.results.empty:
         return []
-    rows = pool.results.groupby(["scan", "dataset", "commit"])["trial"].nunique().reset_index()
+    trained = pool.results[pool.results["stage"] == "trained"]
+    rows = trained.groupby(["scan", "dataset", "commit"])["trial"].nunique().reset_index()
     return [Section("Where the numbers come from", (), rows.rename(columns={"trial": "trials"}),
                     group="provenance")]  # fmt: skip
 

@@ -118,3 +118,10 @@ def test_coverage_counts_cells_of_every_axis_value(made):
     for axis in ("architecture", "score", "seed"):
         words = table.loc[axis, "all"].str.split(" of ")
         assert sum(int(word[1]) for word in words) == len(pool.cells)
+
+
+def test_controls_are_no_trials(made):
+    pool, _, parts = made
+    origin = next(part.table for part in parts if part.title == "Where the numbers come from")
+    done = pool.cells.loc[pool.cells["status"] != "missing", "trial"].nunique()
+    assert origin["trials"].sum() == done
