@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 Place = tuple[int, int, torch.Size, tuple[int, ...], torch.dtype]
 Source = Callable[[], None]
+UNUSED = "_"
 
 
 def replayed(step: Callable[..., None]) -> Callable[..., None]:
@@ -163,11 +164,19 @@ class _Writer:
         if all(_memory(tensor) in known for tensor in results):
             self.lines.append((text, _names(arguments + options), []))
             return
-        names = [f"v{len(self.made) + k}" for k in range(len(results))]
-        for name, tensor in zip(names, results, strict=True):
-            self.made[_memory(tensor)] = name, _place(tensor)
-        left = ", ".join(names) + ("," if isinstance(call.result, list | tuple) else "")
-        self.lines.append((f"{left} = {text}", _names(arguments + options), names))
+        several = isinstance(call.result, list | tuple)
+        left = [self._name(part) for part in (call.result if several else [call.result])]
+        names = [name for name in left if name != UNUSED]
+        text = f"{', '.join(left)}{',' if several else ''} = {text}"
+        self.lines.append((text, _names(arguments + options), names))
+
+    def _name(self, part: object) -> str:
+        """A new name for a result; an operation may leave one out."""
+        if not isinstance(part, Tensor):
+            return UNUSED
+        name = f"v{len(self.made)}"
+        self.made[_memory(part)] = name, _place(part)
+        return name
 
     def source(self) -> str:
         """The function `program`, in which a tensor is deleted after its last use."""

@@ -92,7 +92,7 @@ def test_numbers_that_python_cannot_print_are_kept():
     agree(step, [torch.zeros(4, dtype=torch.float64)], [(t.double(),) for (t,) in drawn(3, 4)])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, ("gcn_vae", {"preset": "plus"})])
 @pytest.mark.parametrize("flow", FLOWS)
 def test_training_steps_are_the_same_to_the_bit(architecture, flow, monkeypatch):
     pack = [make_trial(architecture, flow, seed=s) for s in (0, 1)]
