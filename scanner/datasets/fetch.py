@@ -181,6 +181,7 @@ def _import(name: str, root: Path | None, archive: Path, origin: dict[str, str |
     except DataError as error:
         if origin["published_checksum"] == NOT_PUBLISHED:
             archive.unlink()
+            shutil.rmtree(archive.parent.with_name(f".{name}.import"), ignore_errors=True)
             raise DataError(f"{error}. The download is deleted, because no published checksum "
                             "vouches for it; the same command fetches it again") from error
         raise DataError(f"{error}. The download agrees with its published checksum and is kept: "
