@@ -20,7 +20,7 @@ GRID = Path(__file__).parents[2] / "jobs" / "quickstart.yaml"
 STAGES = {
     "reading, encoding, scaling": ("scanner.channel", "load_channel"),
     "controls": ("scanner.run", "_write_controls"),
-    "training": ("scanner.run", "fit"),
+    "training": ("scanner.packing", "fit"),
     "scoring": ("scanner.run", "score_inputs"),
     "metrics": ("scanner.run", "_rows"),
     "files": ("scanner.store", "write_atomic"),
@@ -37,7 +37,7 @@ def quickstart_rows(grid=GRID):
         clocks.mkdir()
         imports_s = _imports()
         started = time.time()
-        with patch("scanner.launch._tune_job", _clocked(str(clocks))):
+        with patch("scanner.launch.run_task", _clocked(str(clocks))):
             scanner.launch(grid, folder)
         ended = time.time()
         scanner.report([folder], Path(scratch) / "report")
@@ -50,7 +50,7 @@ def _clocked(clocks):
     """The Tune trainable with clocks, which a worker gets by value."""
     stages = dict(STAGES)
 
-    def job(config, jobs, work):
+    def job(task, jobs, place):
         import importlib
         import json
         import os
@@ -60,7 +60,7 @@ def _clocked(clocks):
 
         first = "scanner.run" not in __import__("sys").modules
         begun, cpu = time.time(), time.process_time()
-        from scanner.launch import _tune_job
+        from scanner.launch import run_task
 
         importlib.import_module("scanner.run")
         importlib.import_module("scanner.search")
@@ -89,7 +89,7 @@ def _clocked(clocks):
             replaced.append((owner, attribute, getattr(owner, attribute)))
             setattr(owner, attribute, clocked(name, getattr(owner, attribute)))
         try:
-            outcome = clocked("the rest of a pack", _tune_job)(config, jobs, work)
+            outcome = clocked("the rest of a pack", run_task)(task, jobs, place)
         finally:
             for owner, attribute, function in replaced:
                 setattr(owner, attribute, function)
