@@ -159,16 +159,16 @@ class _Writer:
         arguments = [self.text(value) for value in call.arguments]
         options = [f"{k}={self.text(v)}" for k, v in call.options.items() if v is not None]
         text = f"{self.constant(_binding(call.operation))}({', '.join(arguments + options)})"
+        read = [self.tensor(tensor) for tensor in call.tensors()]
         known = {_memory(tensor) for tensor in call.tensors()}
-        results = _tensors(call.result)
-        if all(_memory(tensor) in known for tensor in results):
-            self.lines.append((text, _names(arguments + options), []))
+        if all(_memory(tensor) in known for tensor in _tensors(call.result)):
+            self.lines.append((text, read, []))
             return
         several = isinstance(call.result, list | tuple)
         left = [self._name(part) for part in (call.result if several else [call.result])]
         names = [name for name in left if name != UNUSED]
         text = f"{', '.join(left)}{',' if several else ''} = {text}"
-        self.lines.append((text, _names(arguments + options), names))
+        self.lines.append((text, read, names))
 
     def _name(self, part: object) -> str:
         """A new name for a result; an operation may leave one out."""
@@ -236,10 +236,3 @@ def _memory(tensor: Tensor) -> int:
 def _place(tensor: Tensor) -> Place:
     shape, stride = tensor.shape, tensor.stride()
     return _memory(tensor), int(tensor.storage_offset()), shape, stride, tensor.dtype
-
-
-def _names(arguments: Sequence[str]) -> list[str]:
-    """The tensors' names in the texts of arguments."""
-    words = " ".join(arguments).replace("[", " ").replace("]", " ").replace(",", " ")
-    words = words.replace("=", " ")
-    return [word for word in words.split() if word[0] in "vw" and word[1:].isdigit()]

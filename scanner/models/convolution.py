@@ -6,7 +6,7 @@ networks share it, as that of a grouped convolution does; and they are no slower
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from scanner.layers import along, dense
 
 Margins = tuple[int, int, int, int]
+Slide = Callable[[Tensor, tuple[int, int], Margins], Tensor]
 
 
 class Convolution(nn.Module):
@@ -67,42 +68,38 @@ def convolve(table: Tensor, weight: Tensor, margins: Margins) -> Tensor:
         margins: Zeros to add on the left, right, top and bottom.
     """
     after, before, rows, columns = weight.shape[-4:]
+    kernel = rows, columns
     if before <= after:
-        windows: Tensor = _Windows.apply(table, (rows, columns), margins)  # type: ignore[no-untyped-call]
-        return dense(windows.flatten(-2), weight.movedim(-3, -1).flatten(-3))
+        cells: Tensor = _Linear.apply(table, windows, overlap, kernel, margins)  # type: ignore[no-untyped-call]
+        return dense(cells.flatten(-2), weight.movedim(-3, -1).flatten(-3))
     weight = weight.flip(-2, -1).movedim((-4, -3), (-2, -1)).flatten(-4, -2)
     cells = torch.unflatten(dense(table, weight), -1, (rows * columns, after))
     cut = cast(Margins, tuple(size - 1 - n for size, n in zip(
         (columns, columns, rows, rows), margins, strict=True)))  # fmt: skip
-    overlapped: Tensor = _Overlap.apply(cells, (rows, columns), cut)  # type: ignore[no-untyped-call]
+    overlapped: Tensor = _Linear.apply(cells, overlap, windows, kernel, cut)  # type: ignore[no-untyped-call]
     return overlapped
 
 
-class _Windows(torch.autograd.Function):
-    """`windows`, whose transpose is `overlap`."""
+class _Linear(torch.autograd.Function):
+    """A linear map of a table by a kernel's cells, with its transpose as the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:  # noqa: ANN401
-        ctx.kernel, ctx.margins = kernel, margins
-        return windows(table, kernel, margins)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        wanted = ctx.needs_input_grad[0]
-        return overlap(gradient, ctx.kernel, ctx.margins) if wanted else None, None, None
-
-
-class _Overlap(torch.autograd.Function):
-    """`overlap`, whose transpose is `windows`."""
-
-    @staticmethod
-    def forward(ctx: Any, cells: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:  # noqa: ANN401
-        ctx.kernel, ctx.margins = kernel, margins
-        return overlap(cells, kernel, margins)
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        table: Tensor,
+        mapped: Slide,
+        transpose: Slide,
+        kernel: tuple[int, int],
+        margins: Margins,
+    ) -> Tensor:
+        ctx.transpose, ctx.kernel, ctx.margins = transpose, kernel, margins
+        return mapped(table, kernel, margins)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        return windows(gradient, ctx.kernel, ctx.margins), None, None
+        if not ctx.needs_input_grad[0]:
+            return (None,) * 5
+        return ctx.transpose(gradient, ctx.kernel, ctx.margins), None, None, None, None
 
 
 def windows(table: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:
