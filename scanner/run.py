@@ -26,6 +26,7 @@ from scanner.place import Place
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Inputs
+from scanner.scores import Evaluated
 from scanner.stopping import is_asked
 from scanner.study import Study
 from scanner.train import FitResult
@@ -125,14 +126,13 @@ def score_inputs(
     functions = {name: resolve(entry) for name, entry in SCORES.items()}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in functions}
     size = SCORE_BATCH[inputs.objects.device.type]
-    with torch.no_grad():
+    with torch.inference_mode():
         for start in range(0, len(inputs.objects), size):
             batch = Inputs(*(t[start : start + size] for t in inputs))
             noise = batch.objects.new_zeros(len(batch.objects), LATENT)
-            outputs = functional_call(model, placed, (batch, noise))
+            found = Evaluated(batch, functional_call(model, placed, (batch, noise)), trial)
             for name, function in functions.items():
-                values = function(batch, outputs, trial)
-                parts[name].append(values.float().cpu().numpy())
+                parts[name].append(function(found).float().cpu().numpy())
     return {prefix + name: np.concatenate(values) for name, values in parts.items()}
 
 

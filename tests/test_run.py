@@ -139,8 +139,8 @@ def test_a_score_that_is_not_a_number_is_divergence_too(tmp_path, monkeypatch):
     assert table.loc[table["stage"] == "trained", "auc"].isna().all()
 
 
-def not_a_number(inputs, outputs, trial):
-    return outputs.mean.sum(-1) * float("nan")
+def not_a_number(of):
+    return of.outputs.mean.sum(-1) * float("nan")
 
 
 def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
