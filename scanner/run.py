@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +35,9 @@ from scanner.trial import Trial
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}
 UNTRAINED = "untrained_"
+TWICE = "%s: was trained twice; its first result stays"
 Row = dict[str, str | float | int]
+log = logging.getLogger(__name__)
 
 
 def run_pack(
@@ -165,8 +168,14 @@ def _write_controls(
 def write_trial(
     result: FitResult, data: ChannelData, results: Path, metadata: Mapping[str, str]
 ) -> None:
-    """Score and measure a trained trial and write its files, the table of metrics last."""
+    """Score and measure a trained trial and write its files, the table of metrics last.
+
+    Where it has a table already, of an attempt that was taken for dead, that one stays.
+    """
     trial = result.trial
+    if store.table_path(results, trial.id).exists():
+        log.warning(TWICE, trial.id)
+        return
     scores = {
         process: {
             **score_inputs(trial, result.best, inputs),
@@ -192,7 +201,8 @@ def write_trial(
     pairs = [rank_averages(scores, prefix) for prefix in ("", UNTRAINED)]
     ranked = {p: {**scores[p], **pairs[0][p], **pairs[1][p]} for p in scores}
     rows = _rows(ranked, shared, "trained")
-    store.write_metrics(results / "trials" / f"{trial.id}.parquet", rows, metadata)
+    if not store.write_result(results, trial, rows, metadata):
+        log.warning(TWICE, trial.id)
     store.clear_failure(results, trial)
 
 

@@ -144,7 +144,7 @@ def main():
     if sys.argv[1:2] == ["measure"]:
         print("\n".join(f"{k} {v}" for k, v in measure(*sys.argv[2:]).items()))
         return
-    from scanner.store import write_text
+    from scanner.atomic import write_text
 
     from .machine import head
     from .rows import long
