@@ -24,6 +24,7 @@ from .rows import Row
 
 GENUINE = Path(__file__).parents[3] / "shared/data/monojet_Zp2000.0_DM_50.0_chan3.csv"
 TOTAL_BYTES, PLAIN_BYTES, EVENTS = 500_000_000, 20_000_000, 1_000_000
+MB_PER_KIB = 1.024e-3
 REPORT = Path("reports/benchmarks/data.md")
 CODES = {"j": 1, "b": 2, "m+": 3, "m-": 4, "e+": 5, "e-": 6, "g": 7}
 
@@ -74,7 +75,7 @@ def measure(what, folder, root=None):
     result = action()
     found = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     status = Path("/proc/self/status").read_text()  # `getrusage` counts the parent's memory too
-    found["peak_mb"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1e3
+    found["peak_mb"] = int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * MB_PER_KIB
     if text.is_file():
         return found | {"mb": text.stat().st_size / 1e6}
     tensors = [tensor for part in (result.train, result.validation, result.test["background"])
@@ -84,8 +85,8 @@ def measure(what, folder, root=None):
     size = _mapped(folder)
     return found | {
         "events": sum(len(part) for part in tensors[::len(result.train)]),
-        "mb": sum(tensor.nbytes for tensor in tensors) / 1e6, "mapped_mb": size["Rss"] / 1e3,
-        "shared_mb": (size["Shared_Clean"] + size["Shared_Dirty"]) / 1e3}
+        "mb": sum(tensor.nbytes for tensor in tensors) / 1e6, "mapped_mb": size["Rss"] * MB_PER_KIB,
+        "shared_mb": (size["Shared_Clean"] + size["Shared_Dirty"]) * MB_PER_KIB}
 
 
 def _action(what, folder, text, root):
@@ -110,7 +111,7 @@ def _action(what, folder, text, root):
 
 
 def _mapped(folder):
-    """What the kernel says of the pages of files in `folder` that this process maps, in kB."""
+    """What the kernel says of the pages of files in `folder` that this process maps, in KiB."""
     found, inside = Counter(), False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         key, *values = line.split()
