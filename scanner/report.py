@@ -31,11 +31,10 @@ from scanner.sections import notes, sections, seed_sections, teaching_sections
 from scanner.store import write_rows
 from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
-from scanner.uncertainty import efficiency_intervals, uncertainty
+from scanner.uncertainty import LABELS, efficiency_intervals, uncertainty
 
 RANKING = "ranking.parquet"  # as ranking.csv
-# Few words in very many rows; lists are picked by them over and over.
-WORDS = dict.fromkeys(("convention", "channel", "merit", "method"), "category")
+WORDS = {"convention": "category", **LABELS}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = "1"
+SMALL = 200_000  # bytes in memory
 METRICS = pa.schema([
     *((name, pa.string()) for name in ("score", "stage", "signal", "status")),
     *((name, pa.float64()) for name in ("auc", "eps_s_1e-2", "eps_s_1e-3", "eps_s_1e-4")),
@@ -70,13 +71,17 @@ class Scan:
 
 
 def write_table(path: Path, table: pa.Table, *, keep: bool = False) -> bool:
-    """Write a Parquet table as `write_atomic` does; floats are stored byte by byte: smallest."""
+    """Write a Parquet table as `write_atomic` does.
+
+    Float columns are stored byte by byte, which packs best. A small table is packed by Snappy: the
+    file is as small as by Zstandard and read twice as fast, which counts for 10,000 trials.
+    """
     floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
     words = [f.name for f in table.schema if pa.types.is_string(f.type)]
     encoding = dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None
     return write_atomic(path, lambda temporary: pq.write_table(
-        table, temporary, compression="zstd", use_dictionary=words or False,
-        column_encoding=encoding), keep=keep)  # fmt: skip
+        table, temporary, compression="snappy" if table.nbytes < SMALL else "zstd",
+        use_dictionary=words or False, column_encoding=encoding), keep=keep)  # fmt: skip
 
 
 def write_scan(results: Path, scan: Scan) -> None:
