@@ -39,7 +39,7 @@ CALIBRATION = (
 def jets(towers: Towers, particles: Particles, others: Objects, events: int,
          rng: np.random.Generator) -> Objects:
     """Calibrated jets and b-jets that are none of the electrons and photons in `others`."""
-    found = _calibrated(cluster(towers, events))
+    found = calibrated(cluster(towers, events))
     found = where(found, (found.pt > LEAST_PT) & (np.abs(found.eta) < LARGEST_ETA))
     electromagnetic = where(others, others.kind >= KIND_CODE["e+"])
     found = where(found, ~_near(found, electromagnetic, OVERLAP, events))
@@ -64,7 +64,7 @@ def cluster(towers: Towers, events: int) -> Objects:
                    np.arcsinh(z / jet_pt), np.arctan2(y, x))
 
 
-def _calibrated(found: Objects) -> Objects:
+def calibrated(found: Objects) -> Objects:
     region = np.digitize(np.abs(found.eta), CALIBRATION_ETA)
     factor = np.ones(len(found.pt))
     for index, row in enumerate(CALIBRATION):
