@@ -160,7 +160,7 @@ def _read_files(folder: Path, files: Mapping[str, _File]) -> _Rows:
         made = table.schema.metadata[b"provenance"].decode()
         known[name] = _File(file.size, file.time_ns, made)
     named = [_named(*item) for item in zip(files, tables, strict=True)]
-    return _Rows(pa.concat_tables([SCHEMA.empty_table(), *named]), known)
+    return _Rows(pa.concat_tables([SCHEMA.empty_table(), *named]).combine_chunks(), known)
 
 
 def _named(name: str, table: pa.Table) -> pa.Table:

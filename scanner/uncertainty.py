@@ -47,6 +47,8 @@ LEVEL = 0.6827
 TAIL = (1 + LEVEL) / 2
 EVENTS = ["n_signal", "n_background"]
 KEYS = ["name", "channel", "signal"]
+# Few words in very many rows; lists are picked by them over and over.
+LABELS = dict.fromkeys(("channel", "merit", "method"), "category")
 Key = tuple[str, str, str]
 
 
@@ -93,8 +95,8 @@ def uncertainty(
                 some = _Some(samples, k, places, freedom)
                 values.append(_value_rows(key, lists[key], some, len(found.selections()[channel])))
                 pairs.append(_pair_rows(key, lists[key], some))
-    return Uncertainty(pd.concat(values, ignore_index=True), pd.concat(pairs, ignore_index=True),
-                       tuple(_notes(found)))  # fmt: skip
+    rows = (pd.concat(parts, ignore_index=True).astype(LABELS) for parts in (values, pairs))
+    return Uncertainty(*rows, tuple(_notes(found)))
 
 
 def with_intervals(

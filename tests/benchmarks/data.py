@@ -195,7 +195,7 @@ def main():
         if sys.argv[2] == "hold":
             sys.stdin.read()
         return
-    from scanner.store import write_text
+    from scanner.atomic import write_text
 
     from .machine import head
     from .rows import long
