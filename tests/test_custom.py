@@ -131,6 +131,8 @@ FAULTS = {
     "negative": ({"object_pt": [[38.0, 25.0, -90.0], [-300.0]]},
                  "{where}: pt is below zero: 2 events, the first is event 0"),
     "too large": ({"met": [80.0, 1e300]}, "{where}: met is not a finite number: 1 events"),
+    "MeV": ({"object_e": [[4e4, 3e4, 9.5e4], [310.0]]},
+            "{where}: energy is above 50,000 GeV, which no collider reaches (divide by 1000 if"),
     "missing value": ({"met": [80.0, None]}, "{file}: column met has missing values; fill them"),
     "missing inside": ({"object_phi": [[1.0, None, -1.0], [3.0]]},
                        "{file}: column object_phi has missing values"),
@@ -177,8 +179,10 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
 @pytest.mark.parametrize(("channels", "text"), [
     ({"../up": {"background": None}}, r"channel or process '\.\./up': use letters"),
     ({"3": {"a/b": None}}, "channel or process 'a/b': use letters"),
+    ({"3": {"background": None}, "odd": {"signal": None}},
+     r"channel odd: no background in it, .* add chanodd/background\.parquet, or"),
     ({}, "dataset 'mine': no events; give at least one channel")])
-def test_names_that_cannot_be_files(tmp_path, channels, text):
+def test_channels_that_cannot_be_written(tmp_path, channels, text):
     events = scanner.make_events(**ARRAYS)
     given = {channel: dict.fromkeys(found, events) for channel, found in channels.items()}
     with pytest.raises(DataError, match=text):

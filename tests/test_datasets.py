@@ -15,10 +15,10 @@ from scanner.events import KINDS, ht, multiplicity
 
 LINE = b"1;zz;1;60000;0.5;j,30000,20000,0.1,0.2;e-,9000,8000,0.1,0.2;\n"
 BACKGROUNDS = {
-    "1": {"w_jets": 395, "njets": 187, "z_jets": 187, "ttbar": 185, "wtop": 35, "single_top": 7, "ttbarZ": 2, "ww": 1, "zw": 1},  # noqa: E501
+    "1": {"w_jets": 2438, "ttbar": 1162, "z_jets": 1119, "njets": 1071, "wtop": 163, "single_top": 16, "ttbarZ": 10, "ww": 9, "ttbarHiggs": 6, "gam_jets": 5, "zw": 1},  # noqa: E501
     "2a": {"zw": 4114, "ttbarZ": 361, "zz": 328, "single_higgs": 119, "ttbarHiggs": 78},
     "2b": {"ttbar": 11798, "z_jets": 6285, "wtop": 1452, "ww": 212, "zw": 110, "zz": 45, "single_higgs": 44, "ttbarZ": 40, "ttbarHiggs": 9, "Zgam": 5},  # noqa: E501
-    "3": {"njets": 7410, "w_jets": 2021, "z_jets": 711, "ttbar": 702, "wtop": 103, "gam_jets": 21, "single_top": 20, "ww": 6, "ttbarHiggs": 3, "zw": 3},  # noqa: E501
+    "3": {"njets": 13464, "w_jets": 3678, "z_jets": 1292, "ttbar": 1283, "wtop": 196, "single_top": 35, "gam_jets": 30, "ww": 10, "ttbarHiggs": 6, "zw": 4, "ttbarZ": 2},  # noqa: E501
 }
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from scanner.datasets.files import (
+    BACKGROUND,
     Dataset,
     check_name,
     open_dataset,
@@ -38,7 +39,8 @@ PIECE_EVENTS = 250_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 OPTIONAL: dict[str, str | float] = {"process": "", "event_id": "", "weight": 1.0}
 PER_EVENT, PER_OBJECT = ("weight", "met", "met_phi"), ("energy", "pt", "eta", "phi")
-NEVER_NEGATIVE = ("met", "energy", "pt")
+MAGNITUDES = ("met", "energy", "pt")
+MOST_GEV = 50_000.0  # half of what the largest collider that is thought of collides
 Pieces = Iterator[Events]
 
 
@@ -108,7 +110,8 @@ def write_dataset(name: str, channels: Mapping[str, Mapping[str, Events]],
         root: Folder of the datasets, see `data_root`.
 
     Raises:
-        DataError: A name that cannot be used, no events, or events that are not well formed.
+        DataError: A name that cannot be used, no events, a channel without a background, or events
+            that are not well formed.
     """
     pieces = {(channel, process): iter([sort_objects(events)])
               for channel, processes in channels.items() for process, events in processes.items()}
@@ -151,7 +154,9 @@ def check_events(events: Events, where: str) -> None:
     for name in (*PER_EVENT, *PER_OBJECT):
         values = getattr(events, name)
         wrong = {"is not a finite number": ~np.isfinite(values)}
-        wrong |= {"is below zero": values < 0} if name in NEVER_NEGATIVE else {}
+        if name in MAGNITUDES:
+            wrong |= {"is below zero": values < 0, f"is above {MOST_GEV:,.0f} GeV, which no "
+                      "collider reaches (divide by 1000 if it is in MeV)": values > MOST_GEV}
         faults |= {f"{name} {text}": found if name in PER_EVENT else _per_event(events, found)
                    for text, found in wrong.items()}
     for text, bad in faults.items():
@@ -176,6 +181,11 @@ def _write(name: str, source: str, pieces: Mapping[tuple[str, str], Pieces],
                             "letter or digit first")
     if not pieces:
         raise DataError(f"dataset {name!r}: no events; give at least one channel with a background")
+    for channel in sorted({channel for channel, _ in pieces}):
+        if (channel, BACKGROUND) not in pieces:
+            raise DataError(f"channel {channel}: no {BACKGROUND} in it, on which models are "
+                            f"trained; add {parquet_name(channel, BACKGROUND)}, or the process "
+                            f"{BACKGROUND!r} to its events")
     with resuming(target) as folder:
         for old in folder.iterdir():
             shutil.rmtree(old)

@@ -25,6 +25,9 @@ OVERLAP, MATCH = 0.3, 0.3
 HADRON_PT, TAG_ETA = 5.0, 2.5
 BOTTOM, CHARM = 5, 4
 # Correction of the pT of tower jets: the inverse of the median response to particle jets in dijets.
+# What is left (reports/benchmarks/closure.md): the median is off by 2.3 % at most in QCD jets; in
+# top pairs, whose jets are of other flavours, by 7 % at 25 to 40 GeV and 2 % at 100 to 200 GeV for
+# |eta| < 0.8, and by less further out.
 CALIBRATION_PT = (15, 20, 25, 30, 40, 55, 80, 120, 200, 350, 600, 1000, 2000)
 CALIBRATION_ETA = (0.8, 1.7, 2.5, 3.2)
 CALIBRATION = (
@@ -39,7 +42,7 @@ CALIBRATION = (
 def jets(towers: Towers, particles: Particles, others: Objects, events: int,
          rng: np.random.Generator) -> Objects:
     """Calibrated jets and b-jets that are none of the electrons and photons in `others`."""
-    found = _calibrated(cluster(towers, events))
+    found = calibrated(cluster(towers, events))
     found = where(found, (found.pt > LEAST_PT) & (np.abs(found.eta) < LARGEST_ETA))
     electromagnetic = where(others, others.kind >= KIND_CODE["e+"])
     found = where(found, ~_near(found, electromagnetic, OVERLAP, events))
@@ -64,7 +67,7 @@ def cluster(towers: Towers, events: int) -> Objects:
                    np.arcsinh(z / jet_pt), np.arctan2(y, x))
 
 
-def _calibrated(found: Objects) -> Objects:
+def calibrated(found: Objects) -> Objects:
     region = np.digitize(np.abs(found.eta), CALIBRATION_ETA)
     factor = np.ones(len(found.pt))
     for index, row in enumerate(CALIBRATION):
