@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from scanner import store
+from scanner.atomic import write_atomic
 from scanner.errors import Interrupted, ResultError
 from scanner.place import Place
 from scanner.provenance import commit
@@ -132,7 +133,7 @@ def write(path: Path, record: Record, header: Mapping[str, Any]) -> None:
     torch.save(record, body)
     digest = hashlib.sha256(body.getbuffer()).hexdigest()
     line = json.dumps({**header, "digest": digest}).encode() + b"\n"
-    store.write_atomic(path, lambda temporary: temporary.write_bytes(line + body.getvalue()))
+    write_atomic(path, lambda temporary: temporary.write_bytes(line + body.getvalue()))
 
 
 def _read(path: Path) -> Saved:

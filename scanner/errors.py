@@ -37,6 +37,10 @@ class DataError(ScannerError):
     """A dataset that is missing, malformed or not what it was."""
 
 
+class DiskError(DataError):
+    """A disk that is full, or that cannot be written."""
+
+
 class ResultError(ScannerError):
     """A result folder, a result file or a ranking table that cannot be used."""
 

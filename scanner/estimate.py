@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from scanner import cost, store
+from scanner import cost
+from scanner.atomic import write_text
 from scanner.cost import Estimate, Events, Rate, Rates
 from scanner.datasets import open_dataset
 from scanner.datasets.files import BACKGROUND, read_index
@@ -118,5 +119,5 @@ def _measured(
     rates = measure(planned, quickest, data_root, device)
     if known and known.commit == rates.commit:
         rates = replace(rates, kinds={**known.kinds, **rates.kinds})
-    store.write_text(rates_path(device), json.dumps(asdict(rates), indent=1) + "\n")
+    write_text(rates_path(device), json.dumps(asdict(rates), indent=1) + "\n")
     return rates

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scanner.atomic import write_atomic
 from scanner.datasets import Dataset, open_dataset
 from scanner.datasets import verify as verify_files
 from scanner.datasets.files import BACKGROUND, read_index
 from scanner.datasets.summary import Columns, Summary, summarise
 from scanner.events import KINDS
 from scanner.pages import Section, page
-from scanner.store import write_atomic
 from scanner.tables import to_csv
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from scanner import store
+from scanner import store, upkeep
 from scanner.backlog import Backlog, Task, part_of
 from scanner.cluster import Site, connected
 from scanner.datasets import Channels, open_dataset
@@ -105,7 +105,6 @@ def launch(
     planned = plan(parsed)
     folder = (results or Path("results") / parsed.name).absolute()
 
-
     def tell(text: str) -> None:
         if progress:
             progress(*counted(planned, folder), text)
@@ -113,6 +112,7 @@ def launch(
     with scan_lock(folder, tell) as lock, stoppable(folder) as stop:
         lock.on_loss = stop.request
         _record(folder, Path(grid), parsed, data_root)
+        upkeep.sweep(folder)
         _set_aside_damaged(planned, folder, tell)
         before, _ = counted(planned, folder)
         backlog = Backlog(pending_jobs(planned, folder, retry, only), folder)
@@ -126,10 +126,10 @@ def launch(
 
 
 def _set_aside_damaged(planned: Plan, results: Path, tell: Callable[[str], None]) -> None:
-    """Trials whose table cannot be read are not done."""
+    """Trials whose files cannot be used are not done."""
     ids = [key for unit in units(planned, results) for key in unit.done]
-    for key, why in store.damaged(results, ids).items():
-        store.set_aside(results, key)
+    for key, why in upkeep.damaged(results, ids).items():
+        upkeep.set_aside(results, key)
         tell(f"{why}: set aside, to be trained again")
 
 

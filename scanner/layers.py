@@ -61,8 +61,9 @@ class BatchNorm(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Values normalised by the batch in training, by the running statistics in evaluation."""
         if not self.training:
-            scale = along(self.weight * torch.rsqrt(self.running_var + EPSILON), values)
-            mapped = (values - along(self.running_mean, values)) * scale + along(self.bias, values)
+            scale = self.weight * torch.rsqrt(self.running_var + EPSILON)
+            shift = self.bias - self.running_mean * scale
+            mapped = torch.addcmul(along(shift, values), values, along(scale, values))
             return mapped.relu_() if self.rectified else mapped
         mapped, mean, variance = _Normalized.apply(values, self.weight, self.bias, self.rectified)  # type: ignore[no-untyped-call]
         rows = values[..., 0].numel() // self.weight[..., 0].numel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -115,6 +116,30 @@ def keep(members: Members, numbers: list[int]) -> Members:
     )
 
 
+def part_of(members: Members, rows: slice) -> Members:
+    """Some of the members, ready to train: what they are made of stays a view of the whole."""
+    model = copy.deepcopy(members.model)
+    for own, whole in zip(model.modules(), members.model.modules(), strict=True):
+        for name, parameter in whole.named_parameters(recurse=False):
+            setattr(own, name, nn.Parameter(parameter.detach()[rows], parameter.requires_grad))
+        if isinstance(own, BatchNorm):
+            for name, buffer in list(whole.named_buffers(recurse=False)):
+                setattr(own, name, buffer[rows])
+    return replace(
+        members,
+        numbers=members.numbers[rows],
+        trials=members.trials[rows],
+        model=model.train(),
+        flat=members.flat[rows],
+        first=members.first[rows],
+        second=members.second[rows],
+        beta=members.beta[rows],
+        hlf_weight=members.hlf_weight[rows],
+        validation_noise=members.validation_noise[rows],
+        streams=members.streams[rows],
+    )
+
+
 def stacked_buffers(members: Members) -> State:
     """The buffers that have a row per member: those of batch norm."""
     return {
@@ -154,8 +179,10 @@ def flattened(model: nn.Module) -> Tensor:
 
 
 def optimize(members: Members, gradients: Sequence[Tensor]) -> None:
-    """One Adam step of every member, in place (Kingma and Ba, arXiv:1412.6980)."""
-    members.taken.add_(1)
+    """One Adam step of every member, in place (Kingma and Ba, arXiv:1412.6980).
+
+    It is step number `members.taken`, which whoever takes the step has counted.
+    """
     parts = [gradient.flatten(1) for gradient in gradients]
     width = sum(part.shape[1] for part in parts)
     parts.append(members.flat.new_zeros(len(members), members.flat.shape[1] - width))

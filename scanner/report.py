@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from scanner import origins
+from scanner.atomic import write_atomic
 from scanner.comparison import total_improvement
 from scanner.doubts import doubts, without
 from scanner.errors import ResultError
@@ -27,7 +28,7 @@ from scanner.pool import Pool, read_pool
 from scanner.ranking import CONVENTIONS, RANKINGS, rank
 from scanner.rendering import Drawing, rendered
 from scanner.sections import notes, sections, seed_sections, teaching_sections
-from scanner.store import write_atomic, write_rows
+from scanner.store import write_rows
 from scanner.tables import to_csv, to_markdown
 from scanner.teaching import teaching
 from scanner.uncertainty import LABELS, efficiency_intervals, uncertainty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from scanner.place import Place
 from scanner.provenance import provenance
 from scanner.registry import SCORES, resolve
 from scanner.representations import Inputs
+from scanner.scores import Evaluated
 from scanner.stopping import is_asked
 from scanner.study import Study
 from scanner.train import FitResult
@@ -33,7 +35,9 @@ from scanner.trial import Trial
 
 SCORE_BATCH = {"cpu": 256, "cuda": 8192}
 UNTRAINED = "untrained_"
+TWICE = "%s: was trained twice; its first result stays"
 Row = dict[str, str | float | int]
+log = logging.getLogger(__name__)
 
 
 def run_pack(
@@ -125,14 +129,13 @@ def score_inputs(
     functions = {name: resolve(entry) for name, entry in SCORES.items()}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in functions}
     size = SCORE_BATCH[inputs.objects.device.type]
-    with torch.no_grad():
+    with torch.inference_mode():
         for start in range(0, len(inputs.objects), size):
             batch = Inputs(*(t[start : start + size] for t in inputs))
             noise = batch.objects.new_zeros(len(batch.objects), LATENT)
-            outputs = functional_call(model, placed, (batch, noise))
+            found = Evaluated(batch, functional_call(model, placed, (batch, noise)), trial)
             for name, function in functions.items():
-                values = function(batch, outputs, trial)
-                parts[name].append(values.float().cpu().numpy())
+                parts[name].append(function(found).float().cpu().numpy())
     return {prefix + name: np.concatenate(values) for name, values in parts.items()}
 
 
@@ -165,8 +168,14 @@ def _write_controls(
 def write_trial(
     result: FitResult, data: ChannelData, results: Path, metadata: Mapping[str, str]
 ) -> None:
-    """Score and measure a trained trial and write its files, the table of metrics last."""
+    """Score and measure a trained trial and write its files, the table of metrics last.
+
+    Where it has a table already, of an attempt that was taken for dead, that one stays.
+    """
     trial = result.trial
+    if store.table_path(results, trial.id).exists():
+        log.warning(TWICE, trial.id)
+        return
     scores = {
         process: {
             **score_inputs(trial, result.best, inputs),
@@ -192,7 +201,8 @@ def write_trial(
     pairs = [rank_averages(scores, prefix) for prefix in ("", UNTRAINED)]
     ranked = {p: {**scores[p], **pairs[0][p], **pairs[1][p]} for p in scores}
     rows = _rows(ranked, shared, "trained")
-    store.write_metrics(results / "trials" / f"{trial.id}.parquet", rows, metadata)
+    if not store.write_result(results, trial, rows, metadata):
+        log.warning(TWICE, trial.id)
     store.clear_failure(results, trial)
 
 

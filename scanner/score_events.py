@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from scanner import store
+from scanner.atomic import write_atomic, write_text
 from scanner.datasets import read_file
 from scanner.datasets.files import sha256
 from scanner.datasets.published import SELECTIONS, outside_selection
@@ -212,12 +213,12 @@ def _write(
     paths = [folder / name for name in ("scores.parquet", "above.parquet", "above.csv")]
     store.write_scores(paths[0], columns, metadata)
     store.write_table(paths[1], pa.Table.from_pandas(listed, preserve_index=False))
-    store.write_text(paths[2], to_csv(listed))
+    write_text(paths[2], to_csv(listed))
     figure = draw()
     for kind, words in UNDATED.items():
         buffer = io.BytesIO()
         with mpl.rc_context({"svg.hashsalt": "scanner"}):
             figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=words)
         paths.append(folder / f"histogram.{kind}")
-        store.write_atomic(paths[-1], partial(Path.write_bytes, data=buffer.getvalue()))
+        write_atomic(paths[-1], partial(Path.write_bytes, data=buffer.getvalue()))
     return tuple(paths)

@@ -23,6 +23,7 @@ LINES = (("#000000", "-"), ("#0072b2", (0, (6, 1.5))), ("#d55e00", (0, (1.2, 1))
          ("#009e73", (0, (5, 1.5, 1, 1.5))))  # fmt: skip
 BINS = 24
 WIDTH_INCHES, ROW_INCHES = 10.0, 2.2
+LEGEND_WIDTH = 0.27  # of all panels together
 
 
 @dataclass(frozen=True)
@@ -95,15 +96,18 @@ def spectra(title: str, tables: Mapping[str, pd.DataFrame], groups: list[str]) -
     with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=size, layout="constrained")
         figure.suptitle(title, fontsize=10)
-        for row, chunk in zip(figure.subfigures(len(chunks), 1, squeeze=False)[:, 0], chunks,
-                              strict=True):  # fmt: skip
-            panels = row.subplots(1, len(tables), squeeze=False)[0]
+        widths = [*[1.0] * len(tables), LEGEND_WIDTH * len(tables)]
+        rows = figure.subplots(len(chunks), len(widths), squeeze=False, width_ratios=widths)
+        for (*panels, rest), chunk in zip(rows, chunks, strict=True):
             for axes, (label, table) in zip(panels, tables.items(), strict=True):
                 _panel(axes, table, groups, chunk)
                 axes.set_xlabel(label)
             panels[0].set_ylabel("fraction of events")
-            row.legend(*panels[0].get_legend_handles_labels(), loc="outside center right",
-                       frameon=False, fontsize=7, handlelength=3)  # fmt: skip
+            drawn = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+            names = [*groups, *chunk]
+            rest.legend([drawn[name] for name in names], names, loc="center left", frameon=False,
+                        fontsize=7, handlelength=3, borderaxespad=0)  # fmt: skip
+            rest.set_axis_off()
     return figure
 
 

@@ -15,6 +15,7 @@ from scanner.grid import Grid
 from scanner.launch import load_grid
 from scanner.pending import RETRIED, units
 from scanner.plan import plan
+from scanner.upkeep import damaged as damaged_of
 
 ADVICE = {
     "out_of_memory": "set a smaller `resources: pack` in the grid, then",
@@ -82,7 +83,7 @@ def status(target: Path | str, results: Path | None = None) -> Status:
               for kind in sorted({unit.failed for unit in known} - {""})}  # fmt: skip
     pending = sum(unit.left for unit in known if not unit.failed)
     finished = [key for unit in known for key in unit.done]
-    damaged = store.damaged(results, finished)
+    damaged = damaged_of(results, finished)
     pending += len(damaged)
     rows = [_first_row(results, key) for key in finished if key not in damaged]
     states = Counter(str(row["status"]) for row in rows)

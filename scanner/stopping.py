@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from scanner import store
+from scanner.atomic import write_atomic
 from scanner.batch import incarnation
 from scanner.errors import ResultError
 
@@ -35,7 +35,7 @@ class Stop:
         """Leave the marker; as a signal handler it must not fail, whatever the disk says."""
         self.requested = True
         with suppress(ResultError):
-            store.write_atomic(self.marker, Path.touch)
+            write_atomic(self.marker, Path.touch)
 
     def install(self) -> None:
         """SIGUSR1 requests a stop, SIGTERM ends like Ctrl-C; in the main thread only.

@@ -1,16 +1,14 @@
 """The result folder: the only writer and the first reader of results.
 
-Every file is written under a temporary name beside its place, synced and renamed, so that a file
-that exists is complete. There is no record of what runs: a trial is done when its table exists.
+A file that exists is complete (`atomic.py`). There is no record of what runs: a trial is done when
+its table exists.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scanner.atomic import write_atomic, write_text
 from scanner.errors import ResultError
 from scanner.grid import Grid, parse
 from scanner.plan import Plan
@@ -41,6 +40,7 @@ HISTORY = pa.schema([
     ("epoch", pa.int64()),
     *((name, pa.float64()) for name in ("loss", "kl", "validation_loss", "wall_s")),
 ])  # fmt: skip
+COMPANIONS = {"history": ".parquet", "weights": ".pt", "scores": ".parquet", "latent": ".parquet"}
 Metadata = Mapping[str, str]
 Row = Mapping[str, str | float | int]
 
@@ -77,38 +77,8 @@ class Scan:
         return f"scanner launch {self.grid_path}{other}"
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name in the same folder, sync it, and rename it.
-
-    Raises:
-        ResultError: If the disk refuses (full, read-only, quota); nothing is left behind.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise ResultError(_refused(path, error)) from error
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise ResultError(_refused(path, error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically."""
-    write_atomic(path, lambda temporary: temporary.write_text(text))
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet table atomically.
+def write_table(path: Path, table: pa.Table, *, keep: bool = False) -> bool:
+    """Write a Parquet table as `write_atomic` does.
 
     Float columns are stored byte by byte, which packs best. A small table is packed by Snappy: the
     file is as small as by Zstandard and read twice as fast, which counts for 10,000 trials.
@@ -116,9 +86,9 @@ def write_table(path: Path, table: pa.Table) -> None:
     floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
     words = [f.name for f in table.schema if pa.types.is_string(f.type)]
     encoding = dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None
-    write_atomic(path, lambda temporary: pq.write_table(
+    return write_atomic(path, lambda temporary: pq.write_table(
         table, temporary, compression="snappy" if table.nbytes < SMALL else "zstd",
-        use_dictionary=words or False, column_encoding=encoding))  # fmt: skip
+        use_dictionary=words or False, column_encoding=encoding), keep=keep)  # fmt: skip
 
 
 def write_scan(results: Path, scan: Scan) -> None:
@@ -150,10 +120,23 @@ def read_scan(results: Path) -> Scan:
         raise ResultError(text) from error
 
 
-def write_metrics(path: Path, rows: Sequence[Row], metadata: Metadata) -> None:
-    """Write a table of metrics with its trial and provenance: the last file of a trial."""
+def write_metrics(
+    path: Path, rows: Sequence[Row], metadata: Metadata, *, keep: bool = False
+) -> bool:
+    """Write a table of metrics with its trial and provenance, as `write_atomic` does."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=METRICS)
-    write_rows(path, table, metadata)
+    return write_table(path, _with(table, metadata), keep=keep)
+
+
+def write_result(results: Path, trial: Trial, rows: Sequence[Row], metadata: Metadata) -> bool:
+    """Write a trial's table, its last file, with the sizes of the others; one that is there stays.
+
+    Returns:
+        Whether the trial had none.
+    """
+    sizes = {name: path.stat().st_size for name, path in companions(results, trial.id).items()}
+    known = {**metadata, "sizes": json.dumps(sizes)}
+    return write_metrics(table_path(results, trial.id), rows, known, keep=True)
 
 
 def write_rows(path: Path, table: pa.Table, metadata: Metadata) -> None:
@@ -202,21 +185,15 @@ def done(results: Path) -> set[str]:
     return {path.stem for path in (results / "trials").glob("*.parquet")}
 
 
-def damaged(results: Path, trials: Iterable[str]) -> dict[str, str]:
-    """Trial id -> what is wrong, for the tables of these trials that cannot be read."""
-    found: dict[str, str] = {}
-    for key in trials:
-        try:
-            read_table(results / "trials" / f"{key}.parquet", ["status", "wall_s"])
-        except ResultError as error:
-            found[key] = str(error).partition(";")[0]
-    return found
+def table_path(results: Path, trial: str) -> Path:
+    """Where the table of a trial is."""
+    return results / "trials" / f"{trial}.parquet"
 
 
-def set_aside(results: Path, trial: str) -> None:
-    """Rename the table of a trial, which then is not done."""
-    table = results / "trials" / f"{trial}.parquet"
-    table.replace(table.with_suffix(".damaged"))
+def companions(results: Path, trial: str) -> dict[str, Path]:
+    """Folder -> file, for the files of a trial that exist beside its table."""
+    paths = [results / folder / f"{trial}{end}" for folder, end in COMPANIONS.items()]
+    return {path.parent.name: path for path in paths if path.exists()}
 
 
 def failures(results: Path) -> dict[str, dict[str, str]]:
@@ -287,12 +264,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         with pq.ParquetFile(path) as file:  # a third of the time of `read_table` for small files
             table = file.read(columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
-        text = f"{path}: unreadable ({error}); launch the scan again, which trains it again"
-        raise ResultError(text) from error
+        raise ResultError(f"{path}: unreadable ({error}); {_remedy(path)}") from error
     found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
     if found != SCHEMA_VERSION:
         text = f"{path}: written with schema {found}, this version reads {SCHEMA_VERSION}"
-        raise ResultError(f"{text}; launch the scan again, which trains it again")
+        raise ResultError(f"{text}; {_remedy(path)}")
     return table
 
 
@@ -304,9 +280,16 @@ def _read_study(path: Path, study: Study) -> Record:
         raise ResultError(text) from error
 
 
+def _remedy(path: Path) -> str:
+    """What makes a table or scores again that cannot be read."""
+    if path.parent.name == "trials":
+        return "launch the scan again, which trains it again"
+    control = path.stem.removeprefix("control-")
+    if path.parent.name == "controls" or control != path.stem:
+        text = f"delete controls/{control}.parquet and the table of one trial of its channel in"
+        return f"{text} trials/, and launch the scan again"
+    return f"delete trials/{path.stem}.parquet and launch the scan again"
+
+
 def _with(table: pa.Table, metadata: Metadata) -> pa.Table:
     return table.replace_schema_metadata({"schema": SCHEMA_VERSION, **metadata})
-
-
-def _refused(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be written ({error.strerror or error}); make room or use --results DIR"

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from scanner.checkpoint import Keeper, Saved
 from scanner.losses import kl, training_loss
-from scanner.members import Members, State, batches, keep, optimize, start, state_of
-from scanner.replay import replayed
+from scanner.members import Members, State, batches, keep, optimize, part_of, start, state_of
+from scanner.models import LATENT
+from scanner.replay import replayed, working_bytes
 from scanner.representations import Inputs
 from scanner.running import Progress, Row, Run, Step, go_on, record_of, stand
 from scanner.trial import Trial
@@ -27,6 +29,7 @@ from scanner.trial import Trial
 VALIDATION_BATCH = {"cpu": 128, "cuda": 8192}
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT_BYTES = 1 << 30
+CACHE_BYTES = 2_000_000  # of one core
 EAGER_STEPS = 3  # before a capture, so that libraries have allocated what they need
 
 
@@ -145,9 +148,44 @@ def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
     """A training step, in place, and the (P, 2) sum of its losses and KL divergences.
 
     On CUDA the step is captured as a graph after the first few: it is launched as one, with no
-    synchronisation with the host. On a CPU it is recorded and replayed.
+    synchronisation with the host. On a CPU it is recorded and replayed, a part of the pack after
+    the other.
     """
     total = members.beta.new_zeros(len(members), 2)
+    parts = [(rows, _quick_step(part_of(members, rows), train, total[rows]))
+             for rows in _parts(members, train)]  # fmt: skip
+
+    def step(index: Tensor, noise: Tensor) -> None:
+        members.taken.add_(1)
+        for rows, run in parts:
+            run(index[rows], noise[rows])
+
+    return step, total
+
+
+def _parts(members: Members, train: Inputs) -> list[slice]:
+    """Rows that train together: on a CPU as many as have most of their step's work in a cache.
+
+    They follow from shapes alone; and whatever they are, a member's numbers are the same.
+    """
+    count = len(members)
+    if count == 1 or members.beta.is_cuda:
+        return [slice(None)]
+    alone = start(members.trials[:1], Inputs(*(tensor[:1] for tensor in train)))
+    total, events = alone.beta.new_zeros(1, 2), len(train.objects)
+    size = min(alone.trials[0].training.batch_size, events)
+    noise = alone.beta.new_zeros(1, size, LATENT)
+    each = working_bytes(_plain_step(alone, train, total), torch.arange(size)[None], noise)
+    parts = math.ceil(count / max(1, CACHE_BYTES // each))
+    bounds = [count * k // parts for k in range(parts + 1)]
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
+def _quick_step(members: Members, train: Inputs, total: Tensor) -> Step:
+    return (captured if total.is_cuda else replayed)(_plain_step(members, train, total))
+
+
+def _plain_step(members: Members, train: Inputs, total: Tensor) -> Step:
     parameters = list(members.model.parameters())
 
     def step(index: Tensor, noise: Tensor) -> None:
@@ -157,7 +195,7 @@ def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
         optimize(members, gradients)
         total.add_(losses.detach())
 
-    return (captured if total.is_cuda else replayed)(step), total
+    return step
 
 
 def captured(step: Step) -> Step:

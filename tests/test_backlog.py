@@ -6,6 +6,7 @@ import pytest
 from conftest import make_trial
 
 from scanner import store
+from scanner.atomic import write_text
 from scanner.backlog import MOST_DEATHS, MOST_IDENTICAL, Backlog
 
 BUG = {"class": "bug", "exception": "TypeError('of 3')", "frame": "losses.py:10 loss"}
@@ -80,7 +81,7 @@ def test_a_worker_that_gets_on_between_its_deaths_is_not(backlog, tmp_path):
     for death in range(3 * MOST_DEATHS):
         pack = run_next(jobs)
         path = store.checkpoint_path(tmp_path, pack[0])
-        store.write_text(path, "further" * death)
+        write_text(path, "further" * death)
         jobs.died("worker", "ActorDiedError")
     assert not jobs.finished
     assert classes(tmp_path) == []

@@ -108,7 +108,7 @@ def test_no_room_for_a_checkpoint_does_not_end_the_training(place, monkeypatch, 
     def refuse(path, write):
         raise ResultError(f"{path}: cannot be written (no space left); make room")
 
-    monkeypatch.setattr(store, "write_atomic", refuse)
+    monkeypatch.setattr(checkpoint, "write_atomic", refuse)
     with caplog.at_level(logging.WARNING):
         assert not kept(place).exists()
     assert "no space left" in caplog.text

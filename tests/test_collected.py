@@ -7,6 +7,7 @@ import pytest
 from fake_results import write_results
 
 from scanner import collected, store
+from scanner.atomic import write_atomic
 from scanner.collected import COPY, metrics
 from scanner.errors import ResultError
 from scanner.plan import plan
@@ -70,7 +71,7 @@ def test_only_new_and_changed_files_are_read(tmp_path):
     whole, _ = write_results(tmp_path / "b")
     for k in (1, 2):  # a new one, and one that was trained again
         path = folder / "trials" / f"{trials[k].id}.parquet"
-        store.write_atomic(path, lambda temporary, k=k: temporary.write_bytes(
+        write_atomic(path, lambda temporary, k=k: temporary.write_bytes(
             (whole / "trials" / f"{trials[k].id}.parquet").read_bytes()))  # fmt: skip
     frame, opened = read_paths(folder)
     assert opened == sorted((trials[1].id, trials[2].id))

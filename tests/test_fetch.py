@@ -18,7 +18,7 @@ from zenodo import LINE, TEXTS, Zenodo, archive
 
 import scanner
 from scanner.datasets import download, open_dataset, read
-from scanner.errors import DataError
+from scanner.errors import DataError, DiskError
 
 PART, STATE = "training_files.tar.part", "training_files.tar.part.json"
 KEPT = {PART, STATE, "lock"}
@@ -256,6 +256,22 @@ def test_a_disk_that_is_full_in_the_middle(server, tmp_path, monkeypatch):
             fetch(server, tmp_path)
     assert left(tmp_path) == {"lock"}
     complete(server, tmp_path, [None])
+
+
+def test_a_disk_that_is_full_at_the_import_costs_no_second_download(server, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    server.offer(server.content, checksum=False)
+    for place in ("tarfile.TarFile.extractall", "pyarrow.parquet.ParquetWriter.write_table"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            with pytest.raises(DiskError, match="No space left on device") as error:
+                fetch(server, tmp_path)
+        kept = tmp_path / ".darkmachines.fetch/training_files.tar"
+        assert str(error.value).endswith(f". The download is kept: {kept}")
+        assert left(tmp_path) == {"lock", "training_files.tar"}
+    complete(server, tmp_path, [])
 
 
 def test_without_a_network_the_error_says_how_to_bring_the_files(server, tmp_path):

@@ -1,6 +1,7 @@
 """The text parser against an independent slow one, on lines with every kind of damage.
 
-`SCANNER_FUZZ_LINES=100000 pytest tests/test_parse.py` mutates that many lines (3,000 by default).
+`SCANNER_FUZZ_LINES=100000 pytest -s --hypothesis-seed=1 tests/test_parse.py` mutates as many lines
+with this seed, and says how many of them were accepted; without, there are 3,000, new each time.
 """
 
 import math

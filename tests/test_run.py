@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -139,8 +140,37 @@ def test_a_score_that_is_not_a_number_is_divergence_too(tmp_path, monkeypatch):
     assert table.loc[table["stage"] == "trained", "auc"].isna().all()
 
 
-def not_a_number(inputs, outputs, trial):
-    return outputs.mean.sum(-1) * float("nan")
+def not_a_number(of):
+    return of.outputs.mean.sum(-1) * float("nan")
+
+
+@pytest.mark.parametrize("late", ["before its files", "after its scores"])
+def test_a_second_training_of_a_trial_leaves_the_first_result(
+    results, pack, tmp_path, monkeypatch, caplog, late
+):
+    """Two attempts at once: the node of one was taken for dead, and its worker lives."""
+    first = store.table_path(results, pack[0].id)
+    own = store.table_path(tmp_path, pack[0].id)
+
+    def end_first():
+        own.parent.mkdir(exist_ok=True)
+        shutil.copy(first, own)
+
+    write = store.write_scores
+
+    def overtaken(path, *rest):
+        write(path, *rest)
+        end_first()
+
+    def slow(*epoch):
+        if late == "before its files":
+            end_first()
+
+    if late == "after its scores":
+        monkeypatch.setattr(store, "write_scores", overtaken)
+    run_pack([pack[0]], Place(tmp_path), slow)
+    assert own.read_bytes() == first.read_bytes()
+    assert f"{pack[0].id}: was trained twice; its first result stays" in caplog.text
 
 
 def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):

@@ -11,6 +11,7 @@ from scanner.losses import chamfer, kl
 from scanner.models import build_model
 from scanner.registry import ARCHITECTURES, SCORES, resolve
 from scanner.representations import Inputs
+from scanner.scores import Evaluated
 
 EVENTS = 12
 
@@ -21,7 +22,7 @@ def scored(score, architecture="gcn_vae", index=slice(None), flow="planar", **tr
     model = build_model(trial).double().eval()
     inputs = Inputs(*(tensor[index] for tensor in make_inputs(trial, EVENTS)))
     outputs = model(inputs, inputs.objects.new_zeros(len(inputs.objects), model.latent))
-    return inputs, outputs, resolve(SCORES[score])(inputs, outputs, trial)
+    return inputs, outputs, resolve(SCORES[score])(Evaluated(inputs, outputs, trial))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

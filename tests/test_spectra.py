@@ -50,14 +50,14 @@ def test_edges_rise_and_hold_the_smallest_value(values):
 
 def test_a_figure_has_a_row_for_every_four_signals_and_each_once():
     tables = {q.title: histogram(q, NAMES) for q in (ENERGY,)}
-    figure = spectra("Channel 3", tables, NAMES)
-    rows = figure.subfigs
-    assert len(rows) == 2
-    labels = [[text.get_text() for text in row.legends[0].get_texts()] for row in rows]
-    assert labels == [["others", "ttbar", "njets", *list(SIGNALS)[:4]],
-                      ["others", "ttbar", "njets", *list(SIGNALS)[4:]]]
-    for row in rows:
-        tops = [patch.get_data() for patch in row.axes[0].patches]
+    panels, legends = np.reshape(spectra("Channel 3", tables, NAMES).axes, (2, 2)).T
+    labels = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in legends]
+    assert labels == [[*NAMES, *list(SIGNALS)[:4]], [*NAMES, *list(SIGNALS)[4:]]]
+    for axes, legend in zip(panels, legends, strict=True):
+        drawn = {patch.get_label(): patch for patch in axes.patches}
+        for shown, name in zip(legend.get_legend().legend_handles, labels[0], strict=False):
+            assert name not in NAMES or shown.get_facecolor() == drawn[name].get_facecolor()
+        tops = [patch.get_data() for patch in axes.patches]
         stacked = tables["MET [GeV]"][NAMES].sum(axis=1).to_numpy()
         np.testing.assert_allclose(tops[2].values, stacked)
         np.testing.assert_allclose(tops[1].values, tops[2].baseline)
@@ -66,9 +66,9 @@ def test_a_figure_has_a_row_for_every_four_signals_and_each_once():
 def test_a_channel_without_a_background_or_without_signals_is_drawn():
     for quantity, names in ((Quantity("HT", None, GROUPS[:0], SIGNALS), []),
                             (Quantity("HT", BACKGROUND, GROUPS, {}), NAMES)):
-        figure = spectra("one", {"HT": histogram(quantity, names)}, names)
-        assert len(figure.subfigs) == (1 if names else 2)
-        assert figure.subfigs[0].axes[0].patches
+        axes = spectra("one", {"HT": histogram(quantity, names)}, names).axes
+        assert len(axes) == 2 * (1 if names else 2)
+        assert axes[0].patches
 
 
 def test_lines_and_greys_tell_apart_without_colour():

@@ -13,6 +13,7 @@ import pytest
 from conftest import make_trial
 
 from scanner import store
+from scanner.atomic import write_text
 from scanner.errors import ResultError
 from scanner.lock import scan_lock
 from scanner.place import Place
@@ -23,26 +24,6 @@ ROW = {"score": "kl", "stage": "trained", "signal": "s", "status": "done", "auc"
 
 def metadata(trial):
     return {"trial": trial.to_json(), "provenance": json.dumps({"commit": "c", "host": "h"})}
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
-    store.write_text(path, "old")
-
-    def stops(temporary):
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(ResultError, match="No space left on device"):
-        store.write_atomic(path, stops)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_folder_that_cannot_be_made_is_one_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ResultError, match="--results"):
-        store.write_text(tmp_path / "file" / "a.txt", "x")
 
 
 def test_missing_numbers_stay_missing(tmp_path):
@@ -142,7 +123,7 @@ def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
     assert mount("remount,ro")
     try:
         with pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"):
-            store.write_text(folder / "a.txt", "x")
+            write_text(folder / "a.txt", "x")
         with (
             pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"),
             scan_lock(folder),
@@ -150,16 +131,3 @@ def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
             pass
     finally:
         mount("remount,rw")
-
-
-def test_a_damaged_table_is_named_and_set_aside(tmp_path):
-    trials = [make_trial(seed=seed) for seed in (0, 1)]
-    for trial in trials:
-        path = tmp_path / "trials" / f"{trial.id}.parquet"
-        store.write_metrics(path, [ROW], metadata(trial))
-    path.write_bytes(path.read_bytes()[:-20])
-    found = store.damaged(tmp_path, [trial.id for trial in trials])
-    assert list(found) == [trials[1].id]
-    assert found[trials[1].id].startswith(f"{path}: unreadable")
-    store.set_aside(tmp_path, trials[1].id)
-    assert store.done(tmp_path) == {trials[0].id}

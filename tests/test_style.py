@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scanner"
 ROWS = (
     ("errors", "registry"),
-    ("trial", "split", "metrics", "combinations", "events"),
+    ("trial", "split", "metrics", "combinations", "events", "atomic"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking",
      "comparison", "bootstrap", "uncertainty", "doubts", "paper",
      "findings", "teaching", "tables",
@@ -27,8 +27,8 @@ ROWS = (
      "plots", "spectra"),
     ("representations", "layers", "flows", "models", "losses", "scores"),
     ("datasets", "place", "batch", "provenance", "lock", "store", "stopping", "collected"),
-    ("channel", "generate", "checkpoint", "members", "running", "replay", "train", "packing",
-     "latents", "run", "pilot", "trained"),
+    ("upkeep", "channel", "generate", "checkpoint", "members", "running", "replay", "train",
+     "packing", "latents", "run", "pilot", "trained"),
     ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
      "pool", "origins", "rendering", "trial_figures",
      "figures", "pages", "lists", "sections", "report", "score_events", "inspection"),
@@ -43,8 +43,8 @@ LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "checkpoint", 
            "datasets"}
 # cluster writes the token of its Ray, into a scratch folder; estimate the rates of this machine;
 # rendering saves figures to memory
-WRITERS = {"store", "checkpoint", "report", "rendering", "score_events", "inspection", "datasets",
-           "generate", "lock", "cluster", "estimate"}
+WRITERS = {"atomic", "store", "checkpoint", "report", "rendering", "score_events", "inspection",
+           "datasets", "generate", "lock", "cluster", "estimate"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 

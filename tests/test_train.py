@@ -13,7 +13,7 @@ from scanner.losses import training_loss
 from scanner.members import NOISE_STEPS, batches, initial_model, start, stream
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
-from scanner.train import EAGER_STEPS, captured, fit
+from scanner.train import EAGER_STEPS, _parts, captured, fit
 
 EVENTS, VALIDATION = 48, 20
 
@@ -202,3 +202,33 @@ def test_every_device_trains_as_a_cpu_does(architecture, device):
     for here, there in zip(on("cpu"), on(device), strict=True):
         assert largest_difference(here.best, there.best) < 1e-8
         assert here.best_epoch == there.best_epoch
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_parts_of_a_pack_change_no_bit(architecture, flow, monkeypatch):
+    """One part, or parts of one and two members: what fits a cache decides on speed alone."""
+    pack = [
+        make_trial(architecture, flow, "truncated", seed=s, learning_rate=1e-3, max_epochs=2)
+        for s in (0, 1, 2)
+    ]
+    found = []
+    for cuts in ([slice(0, 3)], [slice(0, 1), slice(1, 3)]):
+        monkeypatch.setattr("scanner.train._parts", lambda *_, cuts=cuts: cuts)
+        found.append(trained(pack, torch.float32))
+    for one, other in zip(*found, strict=True):
+        assert largest_difference(one.best, other.best) == 0
+        assert [r["loss"] for r in one.history] == [r["loss"] for r in other.history]
+
+
+def test_a_pack_is_parted_where_its_work_fits_no_cache(monkeypatch):
+    """Small work stays one program; wide work is cut evenly, every member in one part."""
+    members = start([make_trial(seed=s) for s in range(7)], make_inputs(make_trial(), 40))
+    train = make_inputs(make_trial(), 40)
+    found = {}
+    for size in (1, 1_000_000, 1 << 40):
+        monkeypatch.setattr("scanner.train.CACHE_BYTES", size)
+        found[size] = [range(7)[rows] for rows in _parts(members, train)]
+        assert [k for part in found[size] for k in part] == list(range(7))
+        assert max(map(len, found[size])) - min(map(len, found[size])) <= 1
+    assert len(found[1]) == 7 > len(found[1_000_000]) > len(found[1 << 40]) == 1

@@ -16,7 +16,7 @@ from scanner.datasets.download import Progress, Refused, Resumable, Unreachable,
 from scanner.datasets.files import Dataset, check_name, data_root, open_dataset
 from scanner.datasets.import_report import ImportReport
 from scanner.datasets.unpack import need_space, unpacked
-from scanner.errors import DataError
+from scanner.errors import DataError, DiskError
 
 ZENODO = "https://zenodo.org"
 NOT_PUBLISHED = "none published"
@@ -98,7 +98,7 @@ def fetch(name: str, root: Path | None = None, *, server: str = ZENODO, cpus: in
             imported = _import(name, root, archive, origin, cpus, tell)
             shutil.rmtree(folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); make room, or set "
+        raise DiskError(f"{folder}: cannot be written ({error.strerror}); make room, or set "
                         "SCANNER_DATA to a folder on another disk") from error
     return Fetched(imported.dataset, imported, origin)
 
@@ -178,6 +178,8 @@ def _import(name: str, root: Path | None, archive: Path, origin: dict[str, str |
         with unpacked(archive, archive.parent / "unpacked") as texts:
             return import_folder(_with_channels(texts), name, root, cpus=cpus, progress=tell,
                                  origin=origin)
+    except DiskError as error:
+        raise DiskError(f"{error}. The download is kept: {archive}") from error
     except DataError as error:
         if origin["published_checksum"] == NOT_PUBLISHED:
             archive.unlink()

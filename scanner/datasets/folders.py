@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from scanner.errors import DataError
+from scanner.errors import DataError, DiskError
 
 
 @contextmanager
@@ -35,13 +35,14 @@ def resuming(target: Path) -> Iterator[Path]:
     finished, which their records ``chan*/*.json`` say.
 
     Raises:
-        DataError: Another living process holds it, or the disk refuses.
+        DataError: Another living process holds it.
+        DiskError: The disk refuses.
     """
     folder, old = (target.with_name(f".{target.name}.{word}") for word in ("import", "old"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
+        raise DiskError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
                         "--data or SCANNER_DATA. Nothing was imported") from error
     with _held(folder):
         for unfinished in folder.glob("chan*/.*"):
@@ -59,7 +60,7 @@ def resuming(target: Path) -> Iterator[Path]:
             raise
         except OSError as error:
             _remove_unless_begun(folder)
-            raise DataError(f"{error.filename or folder}: {error.strerror or error}; make room, or "
+            raise DiskError(f"{error.filename or folder}: {error.strerror or error}; make room, or "
                             "choose another folder of datasets, with --data or SCANNER_DATA. "
                             "Nothing was imported") from error
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from scanner.errors import DataError
+from scanner.errors import DataError, DiskError
 
 MOST_MEMBERS = 1000
 MOST_BYTES = 20 << 30
@@ -25,7 +25,8 @@ def unpacked(archive: Path, folder: Path) -> Iterator[Path]:
 
     Raises:
         DataError: The archive is damaged, holds anything but files and folders, a path outside
-            itself, or too much; or the disk has no room for its content.
+            itself, or too much.
+        DiskError: There is no room for its content.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -50,12 +51,12 @@ def need_space(folder: Path, size: int, purpose: str) -> None:
         purpose: What they are for.
 
     Raises:
-        DataError: Fewer are free.
+        DiskError: Fewer are free.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < size:
-        raise DataError(f"{folder}: {free / 1e9:.1f} GB are free, {size / 1e9:.1f} GB are needed "
+        raise DiskError(f"{folder}: {free / 1e9:.1f} GB are free, {size / 1e9:.1f} GB are needed "
                         f"to {purpose}; make room, or set SCANNER_DATA to a folder on another disk")
 
 
@@ -64,6 +65,9 @@ def _extract(archive: Path, members: list[tarfile.TarInfo], folder: Path) -> Non
         with tarfile.open(archive) as tar:
             tar.extractall(folder, members, filter="data")
     except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno:
+            raise DiskError(f"{folder}: cannot be written ({error.strerror}); make room, or set "
+                            "SCANNER_DATA to a folder on another disk") from error
         raise DataError(f"{archive.name}: cannot be unpacked ({error})") from error
 
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from scanner.atomic import write_atomic
 from scanner.datasets.published import SELECTIONS
 from scanner.events import EVENT_SCHEMA, Events, from_table, to_table
 from scanner.generate.processes import Process
-from scanner.store import write_atomic
 
 PHYSICS = 1  # raised with every change of physics, so that no chunk of an older one is taken
 CROSS_SECTION, GENERATED, CPU = (b"generate.cross_section_pb", b"generate.generated",

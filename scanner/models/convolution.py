@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d, pad
 
 from scanner.layers import along, dense
 
@@ -37,8 +37,7 @@ class Convolution(nn.Module):
 
     def forward(self, table: Tensor) -> Tensor:
         """The convolved table."""
-        bias = along(cast(Tensor, self.kernel.bias), table)
-        return convolve(table, self.kernel.weight, self.margins) + bias
+        return convolve(table, self.kernel.weight, cast(Tensor, self.kernel.bias), self.margins)
 
 
 class Deconvolution(nn.Module):
@@ -54,30 +53,34 @@ class Deconvolution(nn.Module):
     def forward(self, table: Tensor) -> Tensor:
         """The table whose convolution has the size of `table`."""
         weight = self.kernel.weight.transpose(-4, -3).flip(-2, -1)
-        return convolve(table, weight, self.margins) + along(cast(Tensor, self.kernel.bias), table)
+        return convolve(table, weight, cast(Tensor, self.kernel.bias), self.margins)
 
 
-def convolve(table: Tensor, weight: Tensor, margins: Margins) -> Tensor:
-    """The sum over the kernel's cells of a shifted table times the cell's matrix.
+def convolve(table: Tensor, weight: Tensor, bias: Tensor, margins: Margins) -> Tensor:
+    """The sum over the kernel's cells of a shifted table times the cell's matrix, and a bias.
 
-    Whichever is narrower is shifted: the input, or the product.
+    Whichever is narrower is shifted: the input, or the product. One network alone leaves it to
+    `torch.nn.functional.conv2d`, unless a single channel comes in or out, where that is slower.
 
     Args:
         table: (B, H, W, C).
         weight: (C', C, rows, columns), as `torch.nn.functional.conv2d` takes it.
+        bias: (C',).
         margins: Zeros to add on the left, right, top and bottom.
     """
     after, before, rows, columns = weight.shape[-4:]
     kernel = rows, columns
+    if weight.dim() == 4 and min(before, after) > 1:
+        return conv2d(_framed(table, margins).movedim(-1, -3), weight, bias).movedim(-3, -1)
     if before <= after:
         cells: Tensor = _Linear.apply(table, windows, overlap, kernel, margins)  # type: ignore[no-untyped-call]
-        return dense(cells.flatten(-2), weight.movedim(-3, -1).flatten(-3))
+        return dense(cells.flatten(-2), weight.movedim(-3, -1).flatten(-3), bias)
     weight = weight.flip(-2, -1).movedim((-4, -3), (-2, -1)).flatten(-4, -2)
     cells = torch.unflatten(dense(table, weight), -1, (rows * columns, after))
     cut = cast(Margins, tuple(size - 1 - n for size, n in zip(
         (columns, columns, rows, rows), margins, strict=True)))  # fmt: skip
     overlapped: Tensor = _Linear.apply(cells, overlap, windows, kernel, cut)  # type: ignore[no-untyped-call]
-    return overlapped
+    return overlapped + along(bias, overlapped)
 
 
 class _Linear(torch.autograd.Function):
@@ -110,7 +113,7 @@ def windows(table: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:
         kernel: Its rows and columns.
         margins: Zeros to add on the left, right, top and bottom.
     """
-    framed = pad(table, (0, 0, *margins)) if any(margins) else table
+    framed = _framed(table, margins)
     rows, columns = (size - k + 1 for size, k in zip(framed.shape[-3:-1], kernel, strict=True))
     return torch.stack(
         [framed[..., i : i + rows, j : j + columns, :] for i, j in _cells(kernel)], dim=-2
@@ -126,6 +129,10 @@ def overlap(cells: Tensor, kernel: tuple[int, int], margins: Margins) -> Tensor:
         framed[..., i : i + rows, j : j + columns, :] += cells[..., number, :]
     left, right, top, bottom = margins
     return framed[..., top : shape[0] - bottom, left : shape[1] - right, :].contiguous()
+
+
+def _framed(table: Tensor, margins: Margins) -> Tensor:
+    return pad(table, (0, 0, *margins)) if any(margins) else table
 
 
 def _cells(kernel: tuple[int, int]) -> Iterator[tuple[int, int]]:

@@ -13,8 +13,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import torch
 
+from scanner.atomic import write_text
 from scanner.registry import ARCHITECTURES, FLOWS
-from scanner.store import write_text
 
 from . import rows as tables
 from .machine import head

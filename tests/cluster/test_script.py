@@ -92,3 +92,29 @@ def test_what_cannot_work_is_refused_with_a_remedy(script, tmp_path, arguments, 
     assert said.stderr.startswith("ray_cluster.sh: ")
     assert said.stderr.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_a_node_ends_with_all_that_its_ray_has_left(script, tmp_path):
+    """Left behind: a process with another name, session and parent, as agents of a killed Ray."""
+    ray = tmp_path / "bin" / "ray"
+    ray.write_text(
+        "#!/usr/bin/env bash\n"
+        f"setsid bash -c 'echo $$ >{tmp_path}/agent; exec -a ray::Agent sleep 60' &>/dev/null &\n"
+        f"until [ -s {tmp_path}/agent ]; do sleep 0.05; done\n"
+        "exit 3\n"
+    )
+    ray.chmod(0o755)
+    body = SCRIPT.read_text().rpartition("main")[0]
+    folder = tmp_path / "scan.1"
+    said = subprocess.run(
+        ["bash", "-c", f"{body}\nray_node {folder} {tmp_path}/logs --head"],
+        capture_output=True, text=True, check=False,
+        env=os.environ | JOB | {
+            "PATH": f"{ray.parent}:{os.environ['PATH']}", "SLURMD_NODENAME": "gpu07",
+            "SLURM_CPUS_ON_NODE": "1",
+        },
+    )  # fmt: skip
+    assert said.returncode == 3, said.stderr
+    agent = Path("/proc", (tmp_path / "agent").read_text().strip(), "stat")
+    assert not agent.exists() or agent.read_text().rpartition(") ")[2][0] == "Z"
+    assert not folder.exists()

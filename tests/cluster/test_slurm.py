@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pandas as pd
 import psutil
@@ -32,12 +32,13 @@ grid:
   hlf: [false]
   beta: [0.5]
   score: [reconstruction]
-  flow: [none, planar]
-  seed: [0, 1, 2, 3, 4, 5]
-training: {{max_epochs: 1, learning_rate: 1.0e-3}}
-resources: {{pack: 1}}
+  flow: {flows}
+  seed: {seeds}
+training: {{max_epochs: {epochs}, patience: 1000, learning_rate: 1.0e-3}}
+resources: {{pack: {pack}, checkpoint_s: 1}}
 """
-TRIALS = 12
+MANY = {"flows": "[none, planar]", "seeds": "[0, 1, 2, 3, 4, 5]", "epochs": 1}
+LONG = {"flows": "[none]", "seeds": "[0, 1, 2, 3]", "epochs": 20}
 FIXED_PORTS = {6379, 8265, 10001, 52365}  # those Ray takes if it is not told otherwise
 SMALL = ("--cpus-per-task=1", SCRIPT)
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -55,24 +56,23 @@ def slurm():
         yield running
 
 
-def write_grid(folder, name):
-    (folder / f"{name}.yaml").write_text(GRID.format(name=name))
+def write_grid(folder, name, shape, pack=1):
+    (folder / f"{name}.yaml").write_text(GRID.format(name=name, pack=pack, **shape))
     return f"{name}.yaml"
+
+
+def undisturbed(folder, shape, trials):
+    """The ranking of the same grid on this machine alone, its seeds trained together."""
+    results = folder / "undisturbed"
+    outcome = scanner.launch(folder / write_grid(folder, "calm", shape, pack=6), results, cpus=2)
+    assert len(outcome.done) == trials
+    return ranking(results)
 
 
 def ranking(results):
     """The content of ranking.csv, as a report writes it."""
     pool = read_pool([results])
     return to_csv(pd.concat(rank(pool.table, word, pool.channels) for word in CONVENTIONS))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The ranking of the same grid on this machine alone."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    outcome = scanner.launch(folder / write_grid(folder, "scan"), folder / "results", cpus=2)
-    assert len(outcome.done) == TRIALS
-    return ranking(folder / "results")
 
 
 def provenances(results):
@@ -85,18 +85,26 @@ def done(results):
     return len(list((results / "trials").glob("*.parquet")))
 
 
+def stamps(folder, pattern):
+    """(name, inode, time) of files; each writing makes a new one."""
+    found = set()
+    for path in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # just replaced
+            stat = path.stat()
+            found.add((path.stem, stat.st_ino, stat.st_mtime_ns))
+    return found
+
+
 @contextmanager
-def versions(results) -> Iterator[dict[str, set[tuple[int, int]]]]:
+def versions(results) -> Iterator[set[tuple[str, int, int]]]:
     """Every file that a trial's result has ever been, seen ten times a second."""
-    seen: dict[str, set[tuple[int, int]]] = {}
+    seen: set[tuple[str, int, int]] = set()
     ended = threading.Event()
 
     def look():
         while True:
             last = ended.is_set()
-            for path in (results / "trials").glob("*.parquet"):
-                stat = path.stat()
-                seen.setdefault(path.stem, set()).add((stat.st_ino, stat.st_mtime_ns))
+            seen.update(stamps(results / "trials", "*.parquet"))
             if last:
                 return
             ended.wait(0.1)
@@ -117,11 +125,12 @@ def assert_nothing_left(slurm, *jobs: Job):
     assert slurm.orphans == ""
 
 
-def assert_same(results, seen, undisturbed):
+def assert_same(results, seen, trials, expected):
     """The scan is whole, every trial was trained to its end once, and the ranking is the same."""
-    assert len(seen) == done(results) == TRIALS
-    assert {name: len(files) for name, files in seen.items()} == dict.fromkeys(seen, 1)
-    assert ranking(results) == undisturbed
+    assert len(seen) == len({name for name, *_ in seen}) == done(results) == trials
+    kept = [path.read_bytes() for path in (results / "logs").rglob("*") if path.is_file()]
+    assert not any(b"was trained twice" in text for text in kept)
+    assert ranking(results) == expected
 
 
 def listeners(job):
@@ -161,7 +170,7 @@ def kill_one_after_another(job, results):
     def another_result():
         count = done(results)
         wait_for(lambda: done(results) > count, f"result after {count}")
-        assert done(results) < TRIALS, "too late to kill anything"
+        assert done(results) < 12, "too late to kill anything"
 
     wait_for(lambda: job.workers("node1"), "worker")[0].kill()
     another_result()
@@ -176,17 +185,18 @@ def kill_one_after_another(job, results):
     job.ray("gcs_server", "node1").kill()
 
 
-def test_two_jobs_share_two_nodes_and_one_is_hit(slurm, undisturbed, tmp_path):
+def test_two_jobs_share_two_nodes_and_one_is_hit(slurm, tmp_path):
     """Side by side; one waited for by sbatch, on unequal nodes, and in the other all is killed."""
+    expected = undisturbed(tmp_path, MANY, 12)
     calm, hit = tmp_path / "elsewhere", tmp_path / "results" / "hit"
     with versions(calm) as seen_calm, versions(hit) as seen_hit:
         waiting = subprocess.Popen(
             ["sbatch", "--parsable", "--wait", "-N2", "-n3", *SMALL,
-             write_grid(tmp_path, "calm"), "--results", calm],
+             write_grid(tmp_path, "calm", MANY), "--results", calm],
             stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=slurm.environment,
         )  # fmt: skip
         b = Job(slurm, waiting.stdout.readline().strip(), tmp_path)
-        a = slurm.sbatch(*SMALL, write_grid(tmp_path, "hit"), cwd=tmp_path)
+        a = slurm.sbatch(*SMALL, write_grid(tmp_path, "hit", MANY), cwd=tmp_path)
         for job, results in ((a, hit), (b, calm)):
             wait_for(lambda results=results: done(results), "result")
             wait_for(lambda job=job: job.workers("node2"), "worker on node2")
@@ -215,5 +225,47 @@ def test_two_jobs_share_two_nodes_and_one_is_hit(slurm, undisturbed, tmp_path):
     for job, results, seen in ((a, hit, seen_hit), (b, calm, seen_calm)):
         assert {made["SLURMD_NODENAME"] for made in provenances(results)} == {"node1", "node2"}
         assert {made["SLURM_JOB_ID"] for made in provenances(results)} == {job.id}
-        assert_same(results, seen, undisturbed)
+        assert_same(results, seen, 12, expected)
     assert_nothing_left(slurm, a, b)
+
+
+def until_saved(job, results, restarts=0):
+    """Until a run of a job has saved a training, so that it has something to lose."""
+
+    def saved():
+        return stamps(results / "checkpoints", "*.pt")
+
+    wait_for(lambda: job.field("Restarts") == str(restarts), f"restart {restarts} of {job.name}")
+    wait_for(lambda: job.field("JobState") == "RUNNING", f"run {restarts} of {job.name}")
+    before = saved()
+    wait_for(lambda: saved() - before, f"checkpoint of run {restarts} of {job.name}")
+
+
+def test_a_scan_goes_on_after_whatever_ends_its_job(slurm, tmp_path):
+    """Requeued, at its time limit, cancelled; then as a task of an array of one-node jobs."""
+    expected = undisturbed(tmp_path, LONG, 4)
+    ended, other = (tmp_path / "results" / name for name in ("ended", "other"))
+    grids = write_grid(tmp_path, "ended", LONG), write_grid(tmp_path, "other", LONG)
+    with versions(ended) as seen, versions(other) as seen_other:
+        job = slurm.sbatch(*SMALL, grids[0], cwd=tmp_path)
+        until_saved(job, ended)
+        slurm("scontrol", "requeue", job.name)
+        until_saved(job, ended, restarts=1)
+        slurm("scontrol", "update", f"JobId={job.name}", "EndTime=now+60")
+        wait_for(lambda: job.field("Restarts") == "2", "restart after the time limit")
+        slurm("scontrol", "update", f"JobId={job.name}", "TimeLimit=60")
+        until_saved(job, ended, restarts=2)
+        assert done(ended) < 4, "too late to cancel anything"
+        slurm("scancel", job.name)
+        assert job.wait() == "CANCELLED", job.log()
+        array = slurm.sbatch("--nodes=1", "--array=0-1", *SMALL, *grids, cwd=tmp_path)
+        first, last = (Job(slurm, f"{array.name}_{task}", tmp_path) for task in (0, 1))
+        until_saved(last, other)
+        slurm("scancel", "--batch", "--signal=USR1", last.name)
+        wait_for(lambda: last.field("Restarts") == "1", "restart of the array's last task")
+        assert [task.wait() for task in (first, last)] == ["COMPLETED"] * 2, last.log()
+    assert [task.field("Restarts") for task in (first, last)] == ["0", "1"]
+    assert (ended / "logs" / f"{job.id}.time_limits").read_text().count("\n") == 1
+    for results, files in ((ended, seen), (other, seen_other)):
+        assert_same(results, files, 4, expected)
+    assert_nothing_left(slurm, job, first, last)

@@ -1,0 +1,78 @@
+"""What is damaged is named, set aside and made again; what killed writers left goes."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from conftest import make_trial
+
+from scanner import store
+from scanner.errors import ResultError
+from scanner.place import Place
+from scanner.run import run_pack
+from scanner.upkeep import UNFINISHED_S, damaged, set_aside, sweep
+
+TRIAL = make_trial("deepset_vae", max_epochs=1, batch_size=512)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A result folder with one trial."""
+    folder = tmp_path_factory.mktemp("results")
+    assert run_pack([TRIAL], Place(folder)) == {TRIAL.id: "done"}
+    return folder
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("folder", ["trials", *store.COMPANIONS])
+def test_a_file_that_is_cut_off_is_named_and_made_again(trained, folder):
+    assert damaged(trained, [TRIAL.id]) == {}
+    (path,) = (trained / folder).glob(f"{TRIAL.id}.*")
+    cut(path)
+    found = damaged(trained, [TRIAL.id])
+    assert list(found) == [TRIAL.id]
+    assert found[TRIAL.id].startswith(f"{path}: ")
+    set_aside(trained, TRIAL.id)
+    assert store.done(trained) == set()
+    assert run_pack([TRIAL], Place(trained)) == {TRIAL.id: "done"}
+    assert damaged(trained, [TRIAL.id]) == {}
+
+
+def test_a_file_that_somebody_removed_is_no_damage(trained, tmp_path):
+    path = trained / "scores" / f"{TRIAL.id}.parquet"
+    path.rename(tmp_path / "scores")
+    assert damaged(trained, [TRIAL.id]) == {}
+    (tmp_path / "scores").rename(path)
+
+
+@pytest.mark.parametrize("name", [f"scores/{TRIAL.id}", "controls/3-all", "scores/control-3-all"])
+def test_what_an_unreadable_file_asks_for_makes_it_again(trained, name):
+    path = trained / f"{name}.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(ResultError, match="launch the scan again") as error:
+        store.read_table(path)
+    for file in re.findall(r"delete (\S+\.parquet)", str(error.value)):
+        (trained / file).unlink()
+    if "the table of one trial" in str(error.value):
+        store.table_path(trained, TRIAL.id).unlink()
+    assert run_pack([TRIAL], Place(trained)) == {TRIAL.id: "done"}
+    assert store.read_table(path).num_rows
+
+
+def test_only_what_is_old_is_swept(tmp_path):
+    (tmp_path / "trials").mkdir()
+    names = [".a.parquet.1", ".b.parquet.2", "c.parquet"]
+    old, new, result = paths = [tmp_path / "trials" / name for name in names]
+    now = (tmp_path / "scan.json")
+    for path in (*paths, now):
+        path.touch()
+    began = now.stat().st_mtime - UNFINISHED_S
+    for path, age_s in ((old, 1), (new, -1), (result, 1)):
+        os.utime(path, (began - age_s, began - age_s))
+    assert sweep(tmp_path) == 1
+    assert {path.name for path in (tmp_path / "trials").iterdir()} == {new.name, result.name}
