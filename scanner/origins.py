@@ -126,12 +126,12 @@ def commands(paths: Iterable[Path]) -> pd.DataFrame:
 def _commands(path: Path) -> list[tuple[str, str, str, int, str, str, str]]:
     scan = store.read_scan(path)
     planned = plan_of(scan)
-    again = f"--results results/{planned.name}-again"
+    launch, again = scan.command, f"--results results/{planned.name}-again"
     units: Sequence[Trial | Study] = planned.studies or planned.trials
     found = zip(store.standing(path, planned), units, planned.models, planned.scores, strict=True)
     return [
         (planned.name, f"{model}-{score}", trial.channel, trial.seed, score, trial.id,
-         f"{scan.command} --only {unit.id} {again}")
+         f"{launch} --only {unit.id} {again}")
         for trial, unit, model, scores in found for score in scores
     ]  # fmt: skip
 
