@@ -19,8 +19,9 @@ MOST_ROWS = 30  # of models, in the figures with a row per model
 
 
 def planned(
-    name: str, pool: Pool, shown: pd.DataFrame, folders: Sequence[Path], unread: Faults
-) -> list[Drawing]:
+    name: str, pool: Pool, shown: pd.DataFrame, folders: Sequence[Path],
+    unread: Faults | None = None,
+) -> list[Drawing]:  # fmt: skip
     """The figures of a report, in the order of the page; nothing is drawn yet.
 
     Args:

@@ -187,7 +187,8 @@ def _without_collisions(
 
     out = [replace(scan, results=renamed(scan.results, scan.label),
                    cells=renamed(scan.cells, scan.label)) for scan in scans]  # fmt: skip
-    return out, [f"{len(twice)} model names are in two sources: @ and the scan follow the name."]
+    word = "name is" if len(twice) == 1 else "names are"
+    return out, [f"{len(twice)} model {word} in two sources: @ and the scan follow the name."]
 
 
 def _on_pairs_of(

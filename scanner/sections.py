@@ -11,6 +11,7 @@ from scanner.comparison import total_improvement
 from scanner.lists import MARK, Findings, agreements, few_events, ranking, side_by_side
 from scanner.mending import mending
 from scanner.pages import Section
+from scanner.paper import as_printed
 from scanner.pool import Pool
 from scanner.ranking import RANKINGS, rank
 from scanner.rendering import Drawing
@@ -56,8 +57,9 @@ LATENT_TEXT = (
 )
 PAPER_TEXT = (
     "Numbers of arXiv:2110.08508 (Front. Big Data 5, 803685), Tables S1 and S2, beside those of "
-    "the models here with the same architecture, flow and loss. sd: over the seeds. The paper's "
-    "rows with a flow come from code that was never published."
+    "the models here with the same architecture, flow and loss. In percent: median over the pairs "
+    "± spread over the seeds (beside_paper.csv has fractions with every digit). The paper's rows "
+    "with a flow come from code that was never published."
 )
 DAMAGED = "Result files that cannot be read"
 DAMAGED_TEXT = "Their numbers are left out; the command makes them again, then report again."
@@ -183,7 +185,7 @@ def seed_sections(pool: Pool, found: Findings) -> list[Section]:
                      file="table_s1.csv")]  # fmt: skip
     if len(found.paper):
         parts.append(Section("Beside the published tables", (PAPER_TEXT,),
-                             found.paper.round(DIGITS), label="tab:published"))  # fmt: skip
+                             as_printed(found.paper), label="tab:published"))  # fmt: skip
     return parts
 
 

@@ -30,7 +30,7 @@ ROWS = (
     ("upkeep", "channel", "generate", "checkpoint", "members", "running", "replay", "train",
      "packing", "latents", "run", "pilot", "trained"),
     ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
-     "pool", "origins", "rendering", "trial_figures",
+     "mending", "pool", "origins", "rendering", "trial_figures",
      "figures", "pages", "lists", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),
 )
