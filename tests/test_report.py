@@ -240,7 +240,6 @@ def test_a_scan_that_still_runs_is_reported_with_its_gaps(tmp_path):
         [folder], tmp_path / "out").notes  # fmt: skip
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_damaged_files_are_listed_with_what_makes_them_again(tmp_path, monkeypatch):
     """A table, a control, scores, latent vectors and losses that cannot be read stop no report."""
     monkeypatch.chdir(tmp_path)
@@ -265,6 +264,7 @@ def test_damaged_files_are_listed_with_what_makes_them_again(tmp_path, monkeypat
     assert "cannot be read" not in " ".join(whole.notes)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_seed_is_said_beside_the_tables(tmp_path):
     folder, _ = write_results(tmp_path / "demo", seeds=(3,))
     text = report([folder], tmp_path / "out").text
