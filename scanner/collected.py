@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,14 +49,40 @@ class _File:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of several trials in `SCHEMA`, and their files."""
+    """Rows of several trials in `SCHEMA`, their files, and what cannot be read of them."""
 
     table: pa.Table
     files: Mapping[str, _File]
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a result folder holds.
+
+    Attributes:
+        rows: The tidy results table: a row per (trial or control, score, stage, signal).
+        damaged: File -> why it cannot be read; its rows are missing.
+    """
+
+    rows: pd.DataFrame
+    damaged: Mapping[Path, str]
 
 
 def metrics(results: Path, planned: Plan | None = None) -> pd.DataFrame:
-    """The tidy results table of a scan: a row per (trial or control, score, stage, signal).
+    """The rows of `collect`, of a folder without damage.
+
+    Raises:
+        ResultError: A file cannot be read, or no trial is done.
+    """
+    found = collect(results, planned)
+    for fault in found.damaged.values():
+        raise ResultError(fault)
+    return found.rows
+
+
+def collect(results: Path, planned: Plan | None = None) -> Collected:
+    """The tidy results table of a scan, and the files that lack in it because they are damaged.
 
     Only trials and scores of the grid as last launched are in it: shrinking a grid hides rows. Of
     a search only the best training is in it. Text is categorical, with its values in order, since
@@ -67,7 +93,7 @@ def metrics(results: Path, planned: Plan | None = None) -> pd.DataFrame:
         planned: The plan of its grid, where it is at hand.
 
     Raises:
-        ResultError: A file cannot be read, or no trial is done.
+        ResultError: No trial is done.
     """
     scan = store.read_scan(results)
     planned = plan_of(scan) if planned is None else planned
@@ -75,17 +101,19 @@ def metrics(results: Path, planned: Plan | None = None) -> pd.DataFrame:
     rows = _rows(results, [trial.id for trial in standing])
     cells = zip(standing, planned.models, planned.scores, strict=True)
     done = [(trial, model, scores) for trial, model, scores in cells if trial.id in rows.files]
-    controls = {path.stem: store.read_table(path) for path in _controls(results, planned.trials)}
+    controls, damaged = _read_all(_controls(results, planned.trials))
     labels = {trial.id: _labels(trial, planned.name, rows.files[trial.id]) | {"model": model}
               for trial, model, _ in done}  # fmt: skip
+    damaged = {**rows.damaged, **damaged}
     labels |= {name: _control_labels(table, planned.name) for name, table in controls.items()}
     if not labels:
-        raise ResultError(f"{results}: no trial is done; run `scanner launch {scan.grid_path}`")
+        why = next(iter(damaged.values()), f"{results}: no trial is done")
+        raise ResultError(f"{why}; run `scanner launch {scan.grid_path}`")
     whole = pa.concat_tables([rows.table, *(_named(*item) for item in controls.items())])
     frame = _labelled(whole, labels)
     every = {name: set(frame["score"].cat.categories) for name in controls}
     wanted = every | {trial.id: set(scores) for trial, _, scores in done}
-    return frame[_is_wanted(frame, wanted)].reset_index(drop=True)
+    return Collected(frame[_is_wanted(frame, wanted)].reset_index(drop=True), damaged)
 
 
 def plan_of(scan: store.Scan) -> Plan:
@@ -94,19 +122,23 @@ def plan_of(scan: store.Scan) -> Plan:
 
 
 def provenance(results: Path, trials: Iterable[str]) -> dict[str, dict[str, str]]:
-    """What each of these trials says of its making, for those that are done."""
+    """What each of these trials says of its making, for those that are done and can be read."""
     there = _stamps(results / "trials", trials)
     known: dict[str, _File] = {}
     with suppress(OSError, ValueError, KeyError, TypeError):  # as in `_read_copy`
         known = _copied_files(pq.read_schema(results / COPY))
-    return {name: json.loads(known[name].made if file.same(known.get(name))
-                             else _made(results / "trials" / f"{name}.parquet"))
+    made = {name: known[name].made if file.same(known.get(name))
+            else _made(results / "trials" / f"{name}.parquet")
             for name, file in there.items()}  # fmt: skip
+    return {name: json.loads(text) for name, text in made.items() if text}
 
 
 def _made(path: Path) -> str:
-    text: bytes = pq.read_schema(path).metadata[b"provenance"]
-    return text.decode()
+    """What a trial says of its making; nothing where its file is damaged."""
+    with suppress(ResultError):
+        text: bytes = store.read_table(path, ["status"]).schema.metadata[b"provenance"]
+        return text.decode()
+    return ""
 
 
 @lru_cache(maxsize=4)
@@ -133,7 +165,7 @@ def _rows(results: Path, trials: Iterable[str]) -> _Rows:
     old = copy.table
     if len(kept) < len(copy.files):
         old = old.filter(pc.is_in(old["trial"], pa.array(list(kept), pa.string())))
-    rows = _Rows(pa.concat_tables([old, fresh.table]), {**kept, **fresh.files})
+    rows = _Rows(pa.concat_tables([old, fresh.table]), {**kept, **fresh.files}, fresh.damaged)
     if len(fresh.files) >= WORTH_COPYING:
         with suppress(ResultError):  # a folder of somebody else is read all the same
             _write_copy(results / COPY, rows)
@@ -152,15 +184,28 @@ def _stamps(folder: Path, trials: Iterable[str]) -> dict[str, _File]:
 
 
 def _read_files(folder: Path, files: Mapping[str, _File]) -> _Rows:
-    """The rows of these files, read side by side."""
+    """The rows of these files."""
+    tables, damaged = _read_all([folder / f"{name}.parquet" for name in files])
+    known = {name: replace(files[name], made=table.schema.metadata[b"provenance"].decode())
+             for name, table in tables.items()}  # fmt: skip
+    named = [_named(*item) for item in tables.items()]
+    whole = pa.concat_tables([SCHEMA.empty_table(), *named]).combine_chunks()
+    return _Rows(whole, known, damaged)
+
+
+def _read_all(paths: Sequence[Path]) -> tuple[dict[str, pa.Table], dict[Path, str]]:
+    """Stem -> table of the files that can be read, and file -> fault of the others."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        tables = list(pool.map(lambda name: store.read_table(folder / f"{name}.parquet"), files))
-    known = {}
-    for (name, file), table in zip(files.items(), tables, strict=True):
-        made = table.schema.metadata[b"provenance"].decode()
-        known[name] = _File(file.size, file.time_ns, made)
-    named = [_named(*item) for item in zip(files, tables, strict=True)]
-    return _Rows(pa.concat_tables([SCHEMA.empty_table(), *named]).combine_chunks(), known)
+        found = list(zip(paths, pool.map(_read_or_fault, paths), strict=True))
+    return ({path.stem: table for path, table in found if isinstance(table, pa.Table)},
+            {path: fault for path, fault in found if isinstance(fault, str)})  # fmt: skip
+
+
+def _read_or_fault(path: Path) -> pa.Table | str:
+    try:
+        return store.read_table(path)
+    except ResultError as error:
+        return str(error)
 
 
 def _named(name: str, table: pa.Table) -> pa.Table:

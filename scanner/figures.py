@@ -13,14 +13,15 @@ from scanner.findings import MEASURES
 from scanner.pool import Pool
 from scanner.ranking import MERITS, RANKINGS
 from scanner.rendering import Drawing
-from scanner.trial_figures import of_trials
+from scanner.trial_figures import Faults, of_trials
 
 MOST_ROWS = 30  # of models, in the figures with a row per model
 
 
 def planned(
-    name: str, pool: Pool, shown: pd.DataFrame, folders: Sequence[Path]
-) -> list[Drawing]:
+    name: str, pool: Pool, shown: pd.DataFrame, folders: Sequence[Path],
+    unread: Faults | None = None,
+) -> list[Drawing]:  # fmt: skip
     """The figures of a report, in the order of the page; nothing is drawn yet.
 
     Args:
@@ -28,6 +29,7 @@ def planned(
         pool: What is ranked.
         shown: Its ranking in the convention that is shown.
         folders: Result folders; single models are drawn of these alone.
+        unread: Damaged files and their faults are added here; the figures are without them.
     """
     rows = shown[shown["channel"] == "All"]
     pairs = len(pool.table[["Chan", "Signal"]].drop_duplicates())
@@ -35,7 +37,7 @@ def planned(
     drawings = [*_boxes(pool, rows, size), *_improvements(pool, size)]
     drawings += _heat_maps(pool, rows, size)
     if len(pool.results):
-        drawings += [*_seeds(pool, rows, size), *of_trials(pool.results, rows, folders)]
+        drawings += [*_seeds(pool, rows, size), *of_trials(pool.results, rows, folders, unread)]
     return drawings
 
 

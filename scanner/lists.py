@@ -86,7 +86,7 @@ def side_by_side(
         for method, ranking in RANKINGS.items():
             rows = lists[method][lists[method]["merit"] == merit].to_dict("records")
             cards.append(Card(ranking.title, f"{ranking.meaning}; {ranking.best} first", tuple(
-                (int(row["place"]), str(row["model"]), tables.cell(row["value"]),
+                (int(row["place"]), str(row["model"]), f"{row['value']:.4g}",
                  row.get("68 %", "-"), _remark(row)) for row in rows)))  # fmt: skip
         few = f" {MARK}" if merit in set(few_events(pool)["merit"]) else ""
         parts.append(Section(f"Six rankings by {merit_words(merit)}{few}",

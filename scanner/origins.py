@@ -14,7 +14,6 @@ import pandas as pd
 from scanner import store
 from scanner.collected import plan_of, provenance
 from scanner.datasets.files import sha256
-from scanner.grid import parse
 from scanner.latex import document
 from scanner.provenance import PACKAGES, commit
 from scanner.references import SCAN, SEARCH, bibtex
@@ -127,14 +126,12 @@ def commands(paths: Iterable[Path]) -> pd.DataFrame:
 def _commands(path: Path) -> list[tuple[str, str, str, int, str, str, str]]:
     scan = store.read_scan(path)
     planned = plan_of(scan)
-    own = parse(scan.grid_text, scan.grid_path).dataset
-    other = "" if own == scan.dataset else f" --dataset {scan.dataset}"
-    again = f"--results results/{planned.name}-again"
+    launch, again = scan.command, f"--results results/{planned.name}-again"
     units: Sequence[Trial | Study] = planned.studies or planned.trials
     found = zip(store.standing(path, planned), units, planned.models, planned.scores, strict=True)
     return [
         (planned.name, f"{model}-{score}", trial.channel, trial.seed, score, trial.id,
-         f"scanner launch {scan.grid_path}{other} --only {unit.id} {again}")
+         f"{launch} --only {unit.id} {again}")
         for trial, unit, model, scores in found for score in scores
     ]  # fmt: skip
 

@@ -71,3 +71,22 @@ def beside_paper(seeds: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
                          f"{merit} ours sd": mine[f"{merit} sd"]}  # fmt: skip
             lines.append(line)
     return pd.DataFrame(lines)
+
+
+def as_printed(beside: pd.DataFrame) -> pd.DataFrame:
+    """What `beside_paper` returned, as the paper prints: percent, `median ± spread over seeds`.
+
+    Returns:
+        Columns table, row, model, and for each merit the published number and ours.
+    """
+    out = beside[["table", "row", "model"]].copy()
+    for merit in MERITS:
+        for column in (merit, f"{merit} ours"):
+            pairs = zip(beside[column], beside[f"{column} sd"], strict=True)
+            out[column] = [_percent(value, spread) for value, spread in pairs]
+    return out
+
+
+def _percent(value: float, spread: float) -> str:
+    text = f"{100 * value:.2f}"
+    return text if pd.isna(spread) else f"{text} ± {100 * spread:.2f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scanner import store
-from scanner.collected import metrics, plan_of, stacked_rows
+from scanner.collected import collect, plan_of, stacked_rows
 from scanner.errors import ResultError
 from scanner.findings import combine_seeds, coverage
 from scanner.ranking import (
@@ -42,6 +42,7 @@ class Pool:
         channels: Channels that may occur.
         notes: What a reader must know about all this, one sentence each.
         searches: What `study.search_table` returned; empty without a search.
+        damaged: Result files that cannot be read, and their faults.
     """
 
     table: pd.DataFrame
@@ -51,6 +52,7 @@ class Pool:
     channels: tuple[str, ...]
     notes: tuple[str, ...]
     searches: pd.DataFrame = field(default_factory=pd.DataFrame)
+    damaged: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class _Scan:
     absent: tuple[str, ...]
     searches: pd.DataFrame
     failed: int
+    damaged: Mapping[Path, str]
 
 
 def read_pool(sources: Iterable[Path]) -> Pool:
@@ -110,7 +113,8 @@ def _with_scans(
         *_absent(lacks, len(set(table["Model"]) | set(lacks))), *_mixture(results),
         *_left_out_channels(scans), *renamed, *cut, *_searched(searches),
     )  # fmt: skip
-    return Pool(ranked, results, cells, _left_out(lacks), channels, notes, searches)
+    damaged = {path: fault for scan in scans for path, fault in scan.damaged.items()}
+    return Pool(ranked, results, cells, _left_out(lacks), channels, notes, searches, damaged)
 
 
 def _read_tables(paths: list[Path], channels: tuple[str, ...]) -> pd.DataFrame:
@@ -147,12 +151,13 @@ def _read_scan(path: Path, label: str) -> _Scan:
          for score in scores],
         columns=CELL,
     )  # fmt: skip
-    rows = metrics(path, planned)
+    found = collect(path, planned)
+    rows = found.rows
     rows = rows.assign(scan=pd.Categorical([label]).repeat(len(rows)), name=_named(rows))
     searches = search_table(store.read_studies(path, planned.studies))
     units = {unit.id for unit in planned.studies or planned.trials}
     return _Scan(label, rows, coverage(cells, _trained(rows)), grid.absent, searches,
-                 len(units.intersection(store.failures(path))))  # fmt: skip
+                 len(units.intersection(store.failures(path))), found.damaged)  # fmt: skip
 
 
 def _named(rows: pd.DataFrame) -> pd.Categorical:
@@ -182,7 +187,8 @@ def _without_collisions(
 
     out = [replace(scan, results=renamed(scan.results, scan.label),
                    cells=renamed(scan.cells, scan.label)) for scan in scans]  # fmt: skip
-    return out, [f"{len(twice)} model names are in two sources: @ and the scan follow the name."]
+    word = "name is" if len(twice) == 1 else "names are"
+    return out, [f"{len(twice)} model {word} in two sources: @ and the scan follow the name."]
 
 
 def _on_pairs_of(

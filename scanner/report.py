@@ -97,7 +97,9 @@ def report(
     rankings = {word: rank(pool.table, word, pool.channels).astype(WORDS) for word in CONVENTIONS}
     name = _name(given)
     folder = reports_root / name if out is None else Path(out)
-    drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()])
+    damaged = dict(pool.damaged)
+    drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()], damaged)
+    pool = replace(pool, damaged=damaged)
     found = _found(pool, rankings, convention)
     heading = (*notes(pool, convention), *found.uncertainty.notes)
     files = _files(name, pool, rankings, convention, found, heading, drawings, style)

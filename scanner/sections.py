@@ -9,7 +9,9 @@ import pandas as pd
 from scanner import doubts, findings
 from scanner.comparison import total_improvement
 from scanner.lists import MARK, Findings, agreements, few_events, ranking, side_by_side
+from scanner.mending import mending
 from scanner.pages import Section
+from scanner.paper import as_printed
 from scanner.pool import Pool
 from scanner.ranking import RANKINGS, rank
 from scanner.rendering import Drawing
@@ -55,9 +57,12 @@ LATENT_TEXT = (
 )
 PAPER_TEXT = (
     "Numbers of arXiv:2110.08508 (Front. Big Data 5, 803685), Tables S1 and S2, beside those of "
-    "the models here with the same architecture, flow and loss. sd: over the seeds. The paper's "
-    "rows with a flow come from code that was never published."
+    "the models here with the same architecture, flow and loss. In percent: median over the pairs "
+    "± spread over the seeds (beside_paper.csv has fractions with every digit). The paper's rows "
+    "with a flow come from code that was never published."
 )
+DAMAGED = "Result files that cannot be read"
+DAMAGED_TEXT = "Their numbers are left out; the command makes them again, then report again."
 FOLD = 20  # rows
 COVERAGE_TEXT = (
     "One line per value of an axis of the grid, over all values of the other axes; a cell is done "
@@ -79,7 +84,10 @@ def notes(pool: Pool, convention: str) -> tuple[str, ...]:
     few = few_events(pool)
     words = [f"{row.passing:g} in channel {row.channel} at {row.merit}" for row in few.itertuples()]
     small = [f"Few {MARK}: fewer than ten background events pass the cut ({', '.join(words)})."]
-    return (*pool.notes, CONVENTION_TEXT[convention], *(small if words else []), TIE_TEXT)
+    damaged = [f"Caution: {len(pool.damaged)} result files cannot be read and are left out, as if "
+               f"they were missing: “{DAMAGED}” has the command that makes each again."]
+    return (*pool.notes, *(damaged if pool.damaged else []), CONVENTION_TEXT[convention],
+            *(small if words else []), TIE_TEXT)  # fmt: skip
 
 
 def sections(
@@ -177,7 +185,7 @@ def seed_sections(pool: Pool, found: Findings) -> list[Section]:
                      file="table_s1.csv")]  # fmt: skip
     if len(found.paper):
         parts.append(Section("Beside the published tables", (PAPER_TEXT,),
-                             found.paper.round(DIGITS), label="tab:published"))  # fmt: skip
+                             as_printed(found.paper), label="tab:published"))  # fmt: skip
     return parts
 
 
@@ -221,6 +229,8 @@ def _coverage(pool: Pool) -> list[Section]:
             trials = rows[["trial", "model", "channel", "seed"]].drop_duplicates()
             title = f"Trials that {'are missing' if status == 'missing' else 'diverged'}"
             parts.append(Section(title, (), trials, folded=True, group="scan"))
+    if pool.damaged:
+        parts.append(Section(DAMAGED, (DAMAGED_TEXT,), mending(pool.damaged), group="scan"))
     if len(pool.left_out):
         text = "A model without every pair is not ranked; a missing number is never a zero."
         parts.append(Section("Models left out", (text,), pool.left_out, folded=True, group="scan"))

@@ -69,6 +69,13 @@ class Scan:
         known = {self.dataset: self.channels} if self.channels else None
         return parse(self.grid_text, self.grid_path, known, self.dataset)
 
+    @property
+    def command(self) -> str:
+        """The command that goes on with it, in its usual folder."""
+        own = parse(self.grid_text, self.grid_path).dataset
+        other = "" if own == self.dataset else f" --dataset {self.dataset}"
+        return f"scanner launch {self.grid_path}{other}"
+
 
 def write_table(path: Path, table: pa.Table, *, keep: bool = False) -> bool:
     """Write a Parquet table as `write_atomic` does.

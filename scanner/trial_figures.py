@@ -6,30 +6,53 @@ grow with the scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from scanner import store
 from scanner.combinations import rank_averages
+from scanner.errors import ResultError
 from scanner.findings import FEW_EVENTS, first_models
 from scanner.metrics import roc
 from scanner.rendering import Drawing
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 ROC_EPS_B = np.logspace(-4, 0, 41)
 MOST_LATENT = 3
+Faults: TypeAlias = dict[Path, str]
 WORDS = ("trial", "name", "model", "channel", "score", "flow")
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """The files beside the tables of trials, and the faults of those that cannot be read."""
+
+    folders: Sequence[Path]
+    unread: Faults
+
+    def read(
+        self, kind: str, trial: str, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame | None:
+        """The file of this kind; nothing where there is none, or it is damaged."""
+        paths = (folder / kind / f"{trial}.parquet" for folder in self.folders)
+        for path in (path for path in paths if path.exists()):
+            try:
+                if kind == "history":
+                    return pd.read_parquet(path)
+                return store.read_scores(path, columns)
+            except (ResultError, OSError, ValueError) as error:
+                self.unread[path] = str(error)
+        return None
+
+
 def of_trials(
-    results: pd.DataFrame, rows: pd.DataFrame, folders: Sequence[Path]
+    results: pd.DataFrame, rows: pd.DataFrame, folders: Sequence[Path], unread: Faults | None = None
 ) -> Iterator[Drawing]:
     """The figures for which events or epochs are stored; where they are not, there is no figure.
 
@@ -37,13 +60,15 @@ def of_trials(
         results: Rows of `store.metrics` with the column `name`.
         rows: Rows of `ranking.rank` of one convention, over all pairs.
         folders: Result folders.
+        unread: Damaged files and their faults are added here; the figures are without them.
     """
+    stored = _Stored(folders, {} if unread is None else unread)
     first = list(dict.fromkeys(first_models(rows).values()))
     trials = _trials(results, first)
     few = FEW_EVENTS / results.groupby("channel")["n_background"].min()
-    yield from _roc(trials, few, folders)
-    yield from _latent(_trials(results, _with_flow(results, rows, first)), folders)
-    yield from _training(trials, folders)
+    yield from _roc(trials, few, stored)
+    yield from _latent(_trials(results, _with_flow(results, rows, first)), stored)
+    yield from _training(trials, stored)
 
 
 def _trials(results: pd.DataFrame, models: list[str]) -> pd.DataFrame:
@@ -65,14 +90,14 @@ def _with_flow(results: pd.DataFrame, rows: pd.DataFrame, models: list[str]) -> 
 
 
 def _roc(
-    trials: pd.DataFrame, few: pd.Series, folders: Sequence[Path]
+    trials: pd.DataFrame, few: pd.Series, stored: _Stored
 ) -> Iterator[Drawing]:
     from scanner.plots import MOST_SIGNALS, roc_figure
 
     text = ("First model by AUC of each method. Line: median over the seeds; band: lowest to "
             "highest seed; grey zone: fewer than ten background events decide.")  # fmt: skip
     for channel, rows in trials.groupby("channel", sort=True):
-        curves = roc_curves(rows, folders)
+        curves = _roc_curves(rows, stored)
         if len(curves):
             signals = curves["signal"].nunique()
             cut = f" The first {MOST_SIGNALS} of {signals} signals by name." if (
@@ -89,11 +114,14 @@ def roc_curves(trials: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
         trials: Columns trial, name, score; trials without stored scores are left out.
         folders: Result folders.
     """
+    return _roc_curves(trials, _Stored(folders, {}))
+
+
+def _roc_curves(trials: pd.DataFrame, stored: _Stored) -> pd.DataFrame:
     parts = []
     for row in trials[["trial", "score", "name"]].astype(str).to_dict("records"):
-        path = _stored(folders, "scores", row["trial"])
-        if path is not None:
-            events = store.read_scores(path, ["process", *row["score"].split("+")])
+        events = stored.read("scores", row["trial"], ["process", *row["score"].split("+")])
+        if events is not None:
             parts.append(_curves_of_one(events, row["score"]).assign(model=row["name"]))
     if not parts:
         return pd.DataFrame(columns=["signal", "model", "eps_b", "median", "low", "high"])
@@ -116,30 +144,27 @@ def _curves_of_one(events: pd.DataFrame, score: str) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def _latent(trials: pd.DataFrame, folders: Sequence[Path]) -> Iterator[Drawing]:
+def _latent(trials: pd.DataFrame, stored: _Stored) -> Iterator[Drawing]:
     """Latent space per channel, of the lowest seed of at most three networks, flows first."""
+    from scanner.plots import latent_figure
+
     text = ("The posterior mean of up to 1,000 background and 200 events per signal, before and "
             "after the flow, of one seed. Dimensions: where the background varies most before the "
             "flow. Components: principal ones of the background.")  # fmt: skip
     networks = trials.assign(plain=trials["flow"] == "none").drop_duplicates(["channel", "model"])
     networks = networks.sort_values("plain", kind="stable")
     for channel, rows in networks.groupby("channel", sort=True):
-        paths = {str(row.model): path for row in rows.itertuples()
-                 if (path := _stored(folders, "latent", str(row.trial)))}  # fmt: skip
-        if paths:
-            shown = dict(list(paths.items())[:MOST_LATENT])
+        read = ((str(row.model), stored.read("latent", str(row.trial)))
+                for row in rows.itertuples())  # fmt: skip
+        shown = dict(islice(((name, table) for name, table in read if table is not None),
+                            MOST_LATENT))  # fmt: skip
+        if shown:
             title = f"Latent space before and after the flow, channel {channel}"
             yield Drawing(f"latent-{channel}", f"Latent space, channel {channel}", text,
-                          partial(_read_and_draw, shown, title))  # fmt: skip
+                          partial(latent_figure, shown, title))  # fmt: skip
 
 
-def _read_and_draw(paths: Mapping[str, Path], title: str) -> Figure:
-    from scanner.plots import latent_figure
-
-    return latent_figure({name: store.read_scores(path) for name, path in paths.items()}, title)
-
-
-def _training(trials: pd.DataFrame, folders: Sequence[Path]) -> Iterator[Drawing]:
+def _training(trials: pd.DataFrame, stored: _Stored) -> Iterator[Drawing]:
     from scanner.plots import training_figure
 
     text = ("Loss per background event: validation (dashes of the legend), training (faint), "
@@ -147,14 +172,9 @@ def _training(trials: pd.DataFrame, folders: Sequence[Path]) -> Iterator[Drawing
             "representation are no measure of each other.")  # fmt: skip
     labels, parts = ["channel", "model", "seed", "best_epoch"], []
     for trial, row in trials.drop_duplicates("trial").set_index("trial").iterrows():
-        path = _stored(folders, "history", str(trial))
-        if path is not None:
-            parts.append(pd.read_parquet(path).assign(**row[labels]))
+        epochs = stored.read("history", str(trial))
+        if epochs is not None:
+            parts.append(epochs.assign(**row[labels]))
     if parts:
         yield Drawing("training", "Training curves", text,
                       partial(training_figure, pd.concat(parts), "Training"))  # fmt: skip
-
-
-def _stored(folders: Sequence[Path], kind: str, trial: str) -> Path | None:
-    paths = (folder / kind / f"{trial}.parquet" for folder in folders)
-    return next((path for path in paths if path.exists()), None)

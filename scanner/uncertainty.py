@@ -95,8 +95,8 @@ def uncertainty(
                 some = _Some(samples, k, places, freedom)
                 values.append(_value_rows(key, lists[key], some, len(found.selections()[channel])))
                 pairs.append(_pair_rows(key, lists[key], some))
-    rows = (pd.concat(parts, ignore_index=True).astype(LABELS) for parts in (values, pairs))
-    return Uncertainty(*rows, tuple(_notes(found)))
+    numbers, two = (pd.concat(rows, ignore_index=True).astype(LABELS) for rows in (values, pairs))
+    return Uncertainty(numbers, two, tuple(_notes(found)))
 
 
 def with_intervals(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scanner.paper import PUBLISHED, beside_paper
+from scanner.paper import PUBLISHED, as_printed, beside_paper
 from scanner.ranking import MERITS
 
 FOLDER = Path(__file__).parents[1] / "jobs" / "published"
@@ -44,3 +44,12 @@ def test_table_s2_tells_the_losses_apart():
     found = beside_paper(SEEDS, cells)
     assert list(found["row"]) == ["modified ELBO"]
     assert found["AUC sd"].isna().all()
+
+
+def test_numbers_are_printed_as_in_the_paper():
+    """Table S1 has 75.1 ± 0.8 % for this AUC; Table S2 quotes no spread."""
+    (line,) = as_printed(beside_paper(SEEDS, pd.DataFrame([CELL]))).to_dict("records")
+    assert (line["AUC"], line["AUC ours"]) == ("75.10 ± 0.80", "50.00 ± 1.00")
+    assert (line["1e-4"], line["1e-4 ours"]) == ("5.80 ± 0.70", "50.00 ± 1.00")
+    cells = pd.DataFrame([CELL | {"flow": "sylvester_householder", "loss": "modified_elbo"}])
+    assert as_printed(beside_paper(SEEDS, cells))["AUC"].tolist() == ["78.30"]

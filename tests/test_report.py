@@ -240,6 +240,30 @@ def test_a_scan_that_still_runs_is_reported_with_its_gaps(tmp_path):
         [folder], tmp_path / "out").notes  # fmt: skip
 
 
+def test_damaged_files_are_listed_with_what_makes_them_again(tmp_path, monkeypatch):
+    """A table, a control, scores, latent vectors and losses that cannot be read stop no report."""
+    monkeypatch.chdir(tmp_path)
+    folder, trials = write_results(Path("results/demo"), seeds=(0, 1))
+    for trial in trials:
+        write_events(folder, trial)
+    whole = report([folder], tmp_path / "whole")
+    bad = [folder / "trials" / f"{trials[0].id}.parquet"]
+    bad += [folder / "controls" / f"{store.control_name(trials[0])}.parquet"]
+    bad += [folder / kind / f"{trial.id}.parquet" for trial in trials if trial.channel == "3"
+            for kind in ("scores", "latent", "history")]  # fmt: skip
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:100])
+    made = report([folder], tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    listed = [str(path) for path in bad if f"<td>{path}</td>" in page]
+    assert {str(path) for path in bad[:2]} <= set(listed)
+    assert {Path(path).parent.name for path in listed} >= {"scores", "latent", "history"}
+    assert f"Caution: {len(listed)} result files cannot be read" in " ".join(made.notes)
+    assert "<td>scanner launch demo.yaml</td>" in page
+    assert "14 of 16 planned cells are done, 0 diverged, 2 are missing." in made.notes
+    assert "cannot be read" not in " ".join(whole.notes)
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_one_seed_is_said_beside_the_tables(tmp_path):
     folder, _ = write_results(tmp_path / "demo", seeds=(3,))

@@ -29,7 +29,7 @@ ROWS = (
     ("datasets", "place", "batch", "provenance", "lock", "store", "stopping", "collected"),
     ("upkeep", "channel", "generate", "checkpoint", "members", "running", "replay", "train",
      "packing", "latents", "run", "pilot", "trained"),
-    ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status",
+    ("search", "pending", "backlog", "cluster", "tuning", "launch", "estimate", "status", "mending",
      "pool", "origins", "rendering", "trial_figures",
      "figures", "pages", "lists", "sections", "report", "score_events", "inspection"),
     ("__init__", "cli", "__main__"),

@@ -133,7 +133,7 @@ def _roc_legend(figure: Figure, models: Sequence[str], few: float) -> None:
     keys = [*_model_keys(models),
             Line2D([], [], color=FAINT, linewidth=0.7, label="chance"),
             Line2D([], [], color=ZONE, alpha=0.5, linewidth=5,
-                   label=rf"fewer than 10 background events ($\epsilon_B$ < {few:.1g})")]
+                   label=rf"fewer than 10 background events ($\epsilon_B$ < {few:.2g})")]
     figure.legend(handles=keys, loc="lower center", ncols=2)
 
 
