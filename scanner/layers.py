@@ -123,6 +123,20 @@ def dense(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.unflatten(mapped, 1, values.shape[1:-1])
 
 
+def softplus(values: Tensor) -> Tensor:
+    """ln(1 + exp(x)), of operations that round a number alike wherever it stands in a tensor.
+
+    Torch's own takes another way for the last few numbers on a CPU, so that a network's results
+    would depend on how many others share its pack.
+    """
+    return values.clamp_min(0) + torch.log1p(torch.exp(-values.abs()))
+
+
+def elu(values: Tensor) -> Tensor:
+    """x, or exp(x) - 1 below 0 (arXiv:1511.07289), of operations as in `softplus`."""
+    return values.clamp_min(0) + torch.expm1(values.clamp_max(0))
+
+
 def along(parameter: Tensor, values: Tensor) -> Tensor:
     """A vector of parameters (C,) or (P, C), shaped to broadcast with values (..., C)."""
     if parameter.dim() == 1:

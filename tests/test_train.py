@@ -209,9 +209,9 @@ def test_every_device_trains_as_a_cpu_does(architecture, device):
 def test_the_parts_of_a_pack_change_no_bit(architecture, flow, monkeypatch):
     """One part, or parts of one and two members: what fits a cache decides on speed alone."""
     pack = [
-        make_trial(architecture, flow, "truncated", seed=s, learning_rate=1e-3, max_epochs=2)
-        for s in (0, 1, 2)
-    ]
+        make_trial(architecture, flow, "truncated", seed=s, learning_rate=1e-3, max_epochs=2,
+                   batch_size=8) for s in (0, 1, 2)
+    ]  # fmt: skip
     found = []
     for cuts in ([slice(0, 3)], [slice(0, 1), slice(1, 3)]):
         monkeypatch.setattr("scanner.train._parts", lambda *_, cuts=cuts: cuts)

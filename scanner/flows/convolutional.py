@@ -7,10 +7,10 @@ from math import log
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from scanner.flows.amortised import SOFTPLUS_ONE, safe_log
 from scanner.flows.inverse import solve_autoregressive
+from scanner.layers import softplus
 
 LEAK = 0.01
 

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from nflows.transforms.made import MADE
 from torch import Tensor, nn
-from torch.nn.functional import elu, logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from scanner.flows.inverse import solve_autoregressive
 from scanner.flows.made import check_hidden, masked, start_at
 from scanner.flows.order import alternate
+from scanner.layers import elu, softplus
 
 LEAST_SCALE = 1e-3
 UNIT_SCALE = log(expm1(1 - LEAST_SCALE))  # where nflows' scale, softplus(s) + 0.001, is 1

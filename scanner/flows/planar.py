@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from scanner.flows.amortised import SOFTPLUS_ONE, parameters, safe_log
 from scanner.flows.inverse import solve_tanh
+from scanner.layers import softplus
 
 LEAST_NORM = 1e-12
 

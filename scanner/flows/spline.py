@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad, softmax, softplus
+from torch.nn.functional import pad, softmax
+
+from scanner.layers import softplus
 
 LEAST = 1e-3  # of a bin's share of the width and height, and of a derivative
 UNIT = log(expm1(1 - LEAST))  # the parameter at which a knot's derivative is 1
