@@ -106,7 +106,10 @@ def status(target: Path, results: Path | None, check: bool) -> None:
 
 @cli.command()
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=FOLDER, help="Folder of the report (reports/<name>).")
+@click.option(
+    "--out", type=click.Path(path_type=Path),
+    help="Folder of the report (reports/<name>), or FILE.html for its page alone.",
+)
 @click.option(
     "--convention", type=click.Choice(["clean", "published"]), default="clean", show_default=True,
     help="Ranking convention that tables and figures show.",

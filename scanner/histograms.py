@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 Scores = NDArray[np.floating]
@@ -92,6 +94,15 @@ def _panel(
         axes.set_xscale("log")
     axes.set_yscale("log")
     axes.minorticks_off()
+    if axes.get_xscale() == "log":
+        _ticks(axes.xaxis, float(edges[-1] / edges[0]))
     axes.set_xlabel(name)
     axes.set_ylabel("share of events")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _ticks(axis: Axis, ratio: float) -> None:
+    """At least two numbers on a logarithmic axis, however few powers of ten it spans."""
+    if ratio < 1000:
+        axis.set_major_locator(MaxNLocator(4) if ratio < 10 else LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from scanner.tables import latex_escape
 
 PREAMBLE = r"""\documentclass[10pt]{article}
-\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage[a4paper,landscape,margin=10mm]{geometry}
 \usepackage{booktabs}
 \extrafloats{500}
-\setlength{\tabcolsep}{4pt}
+\setlength{\tabcolsep}{2.5pt}
 \renewcommand{\topfraction}{1}
 \renewcommand{\floatpagefraction}{0.7}
 \makeatletter

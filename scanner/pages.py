@@ -98,11 +98,12 @@ def latex(parts: Sequence[Section]) -> str:
 
 def page(
     name: str, heading: Sequence[str], parts: Sequence[Section], figures: Mapping[str, bytes],
-    groups: Mapping[str, str] = GROUPS,
+    groups: Mapping[str, str] = GROUPS, alone: bool = False,
 ) -> str:  # fmt: skip
     """One HTML file that needs no other file and no network.
 
-    It links to files beside it: every kind of every figure, and the CSV of every cut table.
+    It links to files beside it: every kind of every figure, and the CSV of every cut table; or to
+    none, if it is to lie alone.
 
     Args:
         name: Name of the report.
@@ -111,6 +112,7 @@ def page(
         figures: File name -> content, with `<figure>.svg`, or at least `<figure>.png`, for every
             figure of a section.
         groups: Key -> title of the parts of the page, in their order.
+        alone: Whether there are no files beside it.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("scanner", "templates"), autoescape=True, trim_blocks=True,
@@ -118,13 +120,13 @@ def page(
     )  # fmt: skip
     images = {part.figure: _image(part, figures) for part in parts if part.figure}
     beside = {name: [f"{name}.{kind}" for kind in KINDS if f"{name}.{kind}" in figures]
-              for name in images}  # fmt: skip
+              for name in images if not alone}  # fmt: skip
     there, first = {part.group for part in parts}, next(iter(groups))
     grouped = {title: [part for part in parts if part.group == key]
                for key, title in groups.items() if key == first or key in there}  # fmt: skip
     return environment.get_template("report.html.j2").render(
         name=name, notes=heading, groups=grouped, images=images, beside=beside, most=MOST_ROWS,
-        to_html=tables.to_html,
+        to_html=tables.to_html, alone=alone,
     )  # fmt: skip
 
 

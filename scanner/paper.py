@@ -88,5 +88,7 @@ def as_printed(beside: pd.DataFrame) -> pd.DataFrame:
 
 
 def _percent(value: float, spread: float) -> str:
-    text = f"{100 * value:.2f}"
-    return text if pd.isna(spread) else f"{text} ± {100 * spread:.2f}"
+    """One decimal from 1 % on, two below, as in the paper."""
+    digits = 1 if value >= 0.01 else 2
+    text = f"{100 * value:.{digits}f}"
+    return text if pd.isna(spread) else f"{text} ± {100 * spread:.{digits}f}"

@@ -22,11 +22,11 @@ from scanner.errors import ResultError
 from scanner.figures import planned
 from scanner.findings import against_controls, control_rows, seed_table
 from scanner.lists import Findings, listed
-from scanner.pages import latex, long_tables, markdown, page
+from scanner.pages import Section, latex, long_tables, markdown, page
 from scanner.paper import beside_paper
 from scanner.pool import Pool, read_pool
 from scanner.ranking import CONVENTIONS, RANKINGS, rank
-from scanner.rendering import Drawing, rendered
+from scanner.rendering import rendered
 from scanner.sections import notes, sections, seed_sections, teaching_sections
 from scanner.store import write_rows
 from scanner.tables import to_csv, to_markdown
@@ -64,7 +64,12 @@ class Report:
         for method, table in self.tables.items():
             ranking = RANKINGS[method]
             parts.append(f"{ranking.title} ({method}): {ranking.meaning}\n\n{to_markdown(table)}")
-        return "\n".join([*parts, *self.notes, f"Written: {self.folder / 'index.html'}"])
+        return "\n".join([*parts, *self.notes, f"Written: {self.page}"])
+
+    @property
+    def page(self) -> Path:
+        """The page."""
+        return next(path for path in self.files if path.suffix == ".html")
 
 
 def report(
@@ -79,7 +84,8 @@ def report(
     Args:
         sources: Result folders and CSV files in challenge format; none for the newest scan in
             `results`.
-        out: Folder of the report; `reports_root`/<name> if not given.
+        out: Folder of the report, or `<file>.html` for its page alone, which then links to no file
+            beside it; `reports_root`/<name> if not given.
         convention: `clean` or `published`: what tables and figures show. `ranking.csv` has both.
         reports_root: Where reports without `out` go.
         style: A style of mplhep for the figures, where it is installed.
@@ -96,25 +102,33 @@ def report(
     pool = replace(pool, notes=(*pool.notes, *origins.cautions(made)))
     rankings = {word: rank(pool.table, word, pool.channels).astype(WORDS) for word in CONVENTIONS}
     name = _name(given)
-    folder = reports_root / name if out is None else Path(out)
+    place = reports_root / name if out is None else Path(out)
     damaged = dict(pool.damaged)
     drawings = planned(name, pool, rankings[convention], [p for p in given if p.is_dir()], damaged)
     pool = replace(pool, damaged=damaged)
     found = _found(pool, rankings, convention)
     heading = (*notes(pool, convention), *found.uncertainty.notes)
-    files = _files(name, pool, rankings, convention, found, heading, drawings, style)
-    texts = origins.files(name, given, made, pool.cells, "ranking")
-    files |= {file: text.encode() for file, text in texts.items()}
+    figures = dict(rendered(drawings, style))
+    parts = sections(pool, rankings[convention], found, convention, drawings)
+    lists = {method: listed(pool, rankings[convention], found, method, convention)
+             for method in RANKINGS}  # fmt: skip
+    if place.suffix == ".html":
+        text = page(name, heading, parts, figures, alone=True)
+        written = _write(place.parent, {place.name: text.encode()})
+        return Report(name, place.parent, convention, lists, heading, written)
+    texts = _texts(name, pool, rankings, found, heading, parts)
+    texts |= {"index.html": page(name, heading, parts, figures)}
+    texts |= origins.files(name, given, made, pool.cells, "ranking")
+    written = _write(place, {file: text.encode() for file, text in texts.items()} | figures)
+    every = pa.Table.from_pandas(pd.concat(rankings.values()), preserve_index=False)
+    write_rows(place / RANKING, every, {})
+    return Report(name, place, convention, lists, heading, (*written, place / RANKING))
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
     for file, content in files.items():
         write_atomic(folder / file, partial(Path.write_bytes, data=content))
-    every = pa.Table.from_pandas(pd.concat(rankings.values()), preserve_index=False)
-    write_rows(folder / RANKING, every, {})
-    return Report(
-        name, folder, convention,
-        {method: listed(pool, rankings[convention], found, method, convention)
-         for method in RANKINGS},
-        heading, tuple(folder / file for file in (*files, RANKING)),
-    )  # fmt: skip
+    return tuple(folder / file for file in files)
 
 
 def newest_scan(root: Path) -> Path:
@@ -136,13 +150,11 @@ def _name(sources: list[Path]) -> str:
     return joined if len(joined) <= 60 else f"{words[0]}+{len(words) - 1}"
 
 
-def _files(
-    name: str, pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str,
-    found: Findings, heading: Sequence[str], drawings: Sequence[Drawing], style: str,
-) -> dict[str, bytes]:  # fmt: skip
-    """Content of every file of the report."""
-    figures = dict(rendered(drawings, style))
-    parts = sections(pool, rankings[convention], found, convention, drawings)
+def _texts(
+    name: str, pool: Pool, rankings: Mapping[str, pd.DataFrame], found: Findings,
+    heading: Sequence[str], parts: Sequence[Section],
+) -> dict[str, str]:  # fmt: skip
+    """Every file of the report but its page, its figures and those of `origins`."""
     texts = {
         "ranking.csv": to_csv(pd.concat(rankings.values())),
         "ranking.md": markdown(name, heading, parts),
@@ -152,7 +164,6 @@ def _files(
         "uncertainty.csv": to_csv(found.uncertainty.values),
         "undecided.csv": to_csv(found.uncertainty.pairs),
         "doubts.csv": to_csv(doubts(pool.table)),
-        "index.html": page(name, heading, parts, figures),
     }
     if len(pool.results):
         texts["efficiencies.csv"] = to_csv(efficiency_intervals(pool.table, pool.results))
@@ -171,8 +182,7 @@ def _files(
     if len(gone) and len(kept):
         again = [rank(kept, word, pool.channels) for word in CONVENTIONS]
         texts["ranking_without.csv"] = to_csv(pd.concat(again))
-    texts |= long_tables(parts)
-    return {file: text.encode() for file, text in texts.items()} | figures
+    return texts | long_tables(parts)
 
 
 def _found(pool: Pool, rankings: Mapping[str, pd.DataFrame], convention: str) -> Findings:

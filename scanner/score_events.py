@@ -153,7 +153,7 @@ def _summary(known: Columns, new: Columns, cuts: Mapping[str, float], eps_b: flo
     rows = []
     for name, values in new.items():
         passed, total = int((values > cuts[name]).sum()), len(values)
-        low, high = interval(passed, total)
+        low, high = map(float, interval(passed, total))
         beyond = int((known[name] > cuts[name]).sum())
         rows.append((name, cuts[name], f"{beyond} of {len(known[name])}",
                      f"{passed} of {total}", passed / total, low, high))  # fmt: skip

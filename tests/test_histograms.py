@@ -54,3 +54,15 @@ def test_shares_are_of_all_events_and_no_cut_is_drawn_where_all_pass():
     for axes in shown:
         assert not axes.lines
         assert axes.patches[1].get_data().values.sum() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("decades", [0.1, 0.5, 1.5, 2.5, 5])
+def test_a_logarithmic_axis_has_numbers_however_short_it_is(decades):
+    values = 0.03 * 10 ** (decades * np.linspace(0, 1, 50))
+    figure = score_figure({"kl": values}, {"kl": values}, {"kl": 0.03}, "title", "cut")
+    axis = figure.axes[0].xaxis
+    figure.draw_without_rendering()
+    low, high = axis.get_view_interval()
+    shown = [tick.label1.get_text() for tick in axis.get_major_ticks()
+             if low <= tick.get_loc() <= high]  # fmt: skip
+    assert len([text for text in shown if text]) >= 2

@@ -1,5 +1,6 @@
 """Pages: self-contained, every link resolves, every table complete beside them."""
 
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -85,6 +86,13 @@ def test_every_link_resolves_and_nothing_is_loaded(folder):
     assert_self_contained(text, folder)
     for kind in KINDS:
         assert f'href="heat.{kind}"' in text
+
+
+def test_a_page_that_lies_alone_links_to_no_file(files, tmp_path):
+    text = page("demo", ["a note"], PARTS, files, alone=True)
+    assert_self_contained(text, tmp_path)
+    assert f"The first {MOST_ROWS} of {len(LONG)} rows</p>" in text
+    assert set(re.findall(r'href="(.)', text)) <= {"#", "d"}  # places of the page, and its icon
 
 
 def test_a_page_has_every_part_in_the_order_of_its_groups(folder):

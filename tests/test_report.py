@@ -105,6 +105,16 @@ def test_a_whole_report_is_one_page_with_every_figure(table, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_page_alone_is_one_file(table, tmp_path):
+    out = tmp_path / "out" / "shown.html"
+    made = report([table], out)
+    assert made.files == (out,)
+    assert list(out.parent.iterdir()) == [out]
+    assert made.text.endswith(f"Written: {out}")
+    assert_self_contained(out.read_text(), out.parent)
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_metrics_of_a_report_give_the_same_report(table, tmp_path):
     folder, _ = write_results(tmp_path / "demo", seeds=(0, 1, 2))
     report([folder], tmp_path / "one")

@@ -25,7 +25,7 @@ from scanner.plots.common import (
 from scanner.ranking import MERITS, RANKINGS
 
 # Places 1 to 5, from dark to light: they differ in grey and for every kind of colour vision.
-PLACES = ("#14213d", "#1f5fa8", "#2a9d8f", "#f0a02c", "#ffe27a")
+PLACES = ("#3d1f6e", "#1f5fa8", "#2a9d8f", "#f0a02c", "#ffe27a")
 OTHER_FACE, OTHER_EDGE = "none", FAINT  # unfilled, so that grey print does not take it for a place
 OFF_AXIS = 1e-10  # where a zero goes on a logarithmic axis: left of its edge
 EPS_S_AXIS = (1e-4, 1.0)
