@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
@@ -199,7 +200,7 @@ def _kill_worker(chance: random.Random) -> bool:
     workers = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.cmdline()[0].startswith("ray::") and "IDLE" not in process.cmdline()[0]:
+            if re.match("ray::(?!IDLE|.*Agent)", process.cmdline()[0]):  # an agent is its raylet's
                 workers.append(process)
         except (psutil.Error, IndexError):
             continue
