@@ -221,10 +221,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--folder", type=Path, help="a new one")
     options = vars(parser.parse_args())
-    folder = options.pop("folder") or Path(tempfile.mkdtemp(prefix="kills-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = options.pop("folder") or Path(tempfile.mkdtemp(prefix="kills-")) / "scan"
+    folder.mkdir(parents=True)
     root = str(Path(__file__).parents[2])
     os.environ |= SETTINGS | {
         "RAY_AUTH_TOKEN": secrets.token_hex(24),
