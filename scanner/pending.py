@@ -45,11 +45,12 @@ class Unit:
 def units(planned: Plan, results: Path) -> list[Unit]:
     """The state of every unit, in the plan's order."""
     failed = {key: record["class"] for key, record in store.failures(results).items()}
+    finished = store.done(results)
     if planned.studies:
-        found = [(r.study.id, r.study.trials, tuple(f.trial.id for f in r.found))
+        found = [(r.study.id, r.study.trials,
+                  tuple(f.trial.id for f in r.found if f.trial.id in finished))
                  for r in store.read_studies(results, planned.studies)]  # fmt: skip
     else:
-        finished = store.done(results)
         ids = (trial.id for trial in planned.trials)
         found = [(key, 1, (key,) if key in finished else ()) for key in ids]
     return [Unit(key, n, done, failed.get(key, "") if len(done) < n else "")

@@ -2,7 +2,8 @@
 
 Nothing is kept but the search's own record: a batch follows from what the batches before it found
 and from a random stream of its own. A search that was killed therefore goes on as if it had not
-been, and loses at most the batch in flight.
+been, and loses at most the batch in flight. A training whose result is gone, though the record has
+it, is trained again as it was.
 """
 
 from __future__ import annotations
@@ -100,11 +101,11 @@ def objective(trial: Trial, state: State, validation: Inputs) -> float:
 
 def _search(study: Study, place: Place, on_batch: Callable[[int], None] | None) -> dict[str, str]:
     (record,) = store.read_studies(place.results, [study])
-    outcome: dict[str, str] = {}
+    finished = store.done(place.results)
+    lost = [found.trial for found in record.found if found.trial.id not in finished]
+    outcome = {found.trial.id: status for found, status in _train(lost, study, place)}
     while not record.complete:
-        batch = suggest(record)
-        parts = [batch[i : i + place.pack] for i in range(0, len(batch), place.pack)]
-        trained = [one for part in parts for one in _train(part, study, place)]
+        trained = _train(suggest(record), study, place)
         outcome |= {found.trial.id: status for found, status in trained}
         record = replace(record, found=(*record.found, *(found for found, _ in trained)))
         store.write_study(place.results, record, provenance(place.device))
@@ -114,11 +115,12 @@ def _search(study: Study, place: Place, on_batch: Callable[[int], None] | None) 
     return outcome
 
 
-def _train(pack: list[Trial], study: Study, place: Place) -> list[tuple[Found, str]]:
-    """Train and store trials; each with its objective and how it ended."""
+def _train(batch: list[Trial], study: Study, place: Place) -> list[tuple[Found, str]]:
+    """Train and store trials, in packs; each with its objective and how it ended."""
     validation = load_channel_of(study.trial, place.data_root, place.device).validation
+    packs = [batch[i : i + place.pack] for i in range(0, len(batch), place.pack)]
     made = []
-    for result in train_pack(pack, place):
+    for result in (result for pack in packs for result in train_pack(pack, place)):
         value = objective(study.trial, result.best, validation) if result.status == "done" else inf
         found = Found(result.trial, value if isfinite(value) else inf)
         made.append((found, result.status))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from scanner.pool import read_pool
 from scanner.search import run_study, suggest
 from scanner.status import describe, status
 from scanner.study import Found, Record, Study, record
+from scanner.upkeep import damaged, set_aside
 
 GRID = """\
 name: small
@@ -292,6 +294,26 @@ def test_a_failure_is_the_searchs(tmp_path):
     assert run_study(first, Place(tmp_path, tmp_path)) == {first.id: "data"}
     assert store.failures(tmp_path)[first.id]["class"] == "data"
     assert not trainings(tmp_path)
+
+
+def test_a_result_that_was_set_aside_is_trained_again(root, undisturbed, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(undisturbed, results)
+    first = planned().studies[0]
+    before = trainings(results)
+    record = store.read_studies(results, [first])[0]
+    lost, *others = (results / "trials" / f"{found.trial.id}.parquet" for found in record.found)
+    times = {path: path.stat().st_mtime_ns for path in others}
+    lost.write_bytes(lost.read_bytes()[:-100])
+    assert list(damaged(results, [lost.stem])) == [lost.stem]
+    set_aside(results, lost.stem)
+    assert status(results).pending == 1
+    assert pending_jobs(planned(), results) == [first]
+    assert run_study(first, Place(results, root)) == {lost.stem: "done"}
+    assert not pending_jobs(planned(), results)
+    assert trainings(results) == before
+    assert store.read_studies(results, [first])[0] == record
+    assert {path: path.stat().st_mtime_ns for path in others} == times
 
 
 # through the launch
