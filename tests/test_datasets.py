@@ -17,7 +17,7 @@ LINE = b"1;zz;1;60000;0.5;j,30000,20000,0.1,0.2;e-,9000,8000,0.1,0.2;\n"
 BACKGROUNDS = {
     "1": {"w_jets": 8134, "z_jets": 3871, "ttbar": 3843, "njets": 3469, "wtop": 536, "single_top": 66, "ttbarZ": 22, "ww": 21, "gam_jets": 12, "ttbarHiggs": 11, "zw": 10, "zz": 5},  # noqa: E501
     "2a": {"zw": 4114, "ttbarZ": 361, "zz": 328, "single_higgs": 119, "ttbarHiggs": 78},
-    "2b": {"ttbar": 11798, "z_jets": 6285, "wtop": 1452, "ww": 212, "zw": 110, "zz": 45, "single_higgs": 44, "ttbarZ": 40, "ttbarHiggs": 9, "Zgam": 5},  # noqa: E501
+    "2b": {"ttbar": 11734, "z_jets": 6362, "wtop": 1441, "ww": 211, "zw": 110, "zz": 45, "single_higgs": 44, "ttbarZ": 40, "ttbarHiggs": 8, "Zgam": 5},  # noqa: E501
     "3": {"njets": 13464, "w_jets": 3678, "z_jets": 1292, "ttbar": 1283, "wtop": 196, "single_top": 35, "gam_jets": 30, "ww": 10, "ttbarHiggs": 6, "zw": 4, "ttbarZ": 2},  # noqa: E501
 }
 

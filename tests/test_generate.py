@@ -446,6 +446,8 @@ def test_every_event_of_the_sample_is_selected():
         for name in processes(sample, channel):
             events = read(sample, channel, name)
             assert not any(fails.any() for fails in failed_cuts(channel, events).values())
+            showers = set(zip(events.process, events.event_id, strict=True))
+            assert len(showers) == len(events)
             signal_auc = [row for row in (sample.path / "README.md").read_text().splitlines()
                           if row.startswith(f"| {channel} | `{name}` |")]
             if name != BACKGROUND:

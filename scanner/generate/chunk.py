@@ -47,7 +47,9 @@ class Job:
     def digest(self) -> int:
         """256 bits of everything that the chunk's content depends on."""
         met, ht, met_over_ht, *_ = SELECTIONS[self.channel]
-        text = f"{PHYSICS} {self.seed} {self.channel} {self.number} {self.process!r}"
+        # A field that processes had when the bundled sample was made, which follows from this text.
+        process = repr(self.process).replace(", slha=", ", smearings=1, slha=")
+        text = f"{PHYSICS} {self.seed} {self.channel} {self.number} {process}"
         text += f" Selection({met=}, {ht=}, {met_over_ht=})"
         return int(hashlib.sha256(text.encode()).hexdigest(), 16)
 
@@ -66,7 +68,7 @@ class Summary:
     """What is known of a finished chunk.
 
     Attributes:
-        generated: Events that were measured, all of them behind the gate.
+        generated: Events that were showered, all of them behind the gate.
         selected: Events that the channel took.
         cross_section_pb: Cross section behind the gate, pb.
         cpu_s: Processor time.
@@ -83,7 +85,7 @@ def generate_chunk(job: Job, folder: Path) -> Summary:
     start = time.process_time()
     parts, cross_section = generate_events(job, job.process.chunk)
     table = pa.concat_tables([EVENT_SCHEMA.empty_table(), *map(to_table, parts)])
-    facts = {CROSS_SECTION: f"{cross_section:.17g}", GENERATED: str(job.process.measured),
+    facts = {CROSS_SECTION: f"{cross_section:.17g}", GENERATED: str(job.process.chunk),
              CPU: f"{time.process_time() - start:.1f}"}
     table = table.replace_schema_metadata({**EVENT_SCHEMA.metadata, **facts})
     path = job.file(folder)
@@ -99,8 +101,7 @@ def generate_events(job: Job, generated: int) -> tuple[list[Events], float]:
     generator = Generator(job.process, 1 + job.digest % LARGEST_SEED)
     rng = np.random.default_rng(job.digest)
     found = [reconstruct(particles, _names(job, first, size), job.channel, rng)
-             for first, size, particles in generator.batches(generated)
-             for _ in range(job.process.smearings)]
+             for first, size, particles in generator.batches(generated)]
     return [events for events in found if events is not None], generator.cross_section_pb
 
 

@@ -105,9 +105,7 @@ def _composition(file: File) -> str:
             "hard processes generated", "selected")
     return "\n".join([
         f"## Background of channel {file.channel}\n\nAn unweighted mixture by cross section: "
-        f"{file.luminosity:.4g}/pb, {len(file.events)} events of weight 1. Where the detector "
-        "measured a shower several times (`smearings` in `scanner/generate/processes.py`), some "
-        "events share one, and the effective number of events is smaller.\n",
+        f"{file.luminosity:.4g}/pb, {len(file.events)} events of weight 1.\n",
         *_table(head, rows), ""])
 
 

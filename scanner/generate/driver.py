@@ -171,7 +171,7 @@ def _background(work: _Work, processes: tuple[Process, ...]) -> Made:
     """The unweighted mixture of the background processes."""
     events = work.recipe.channels[work.channel].background
     goal, wanted = events, dict.fromkeys(processes, 1)
-    sizes = {process.name: process.measured for process in processes}
+    sizes = {process.name: process.chunk for process in processes}
     while True:
         found = {process.name: total(chunks) for process, chunks in work.run(wanted).items()}
         needed = chunks_needed(found, sizes, goal)
