@@ -136,9 +136,8 @@ def test_every_parameter_is_used(label):
         assert p.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("label", [v for v in VARIANTS if "orthogonal" not in v])
+@every_flow
 def test_zero_parameters_stay_finite(label):
-    """QR of a matrix of zeros has no gradient; the other flows have no such point."""
     flow, (z, context) = _flow(label), _inputs()
     with torch.no_grad():
         for p in flow.parameters():
@@ -280,13 +279,88 @@ def _reflections(vectors: Tensor) -> Tensor:
     return torch.stack(columns, -1)
 
 
-@pytest.mark.parametrize("columns", [5, 8])
-def test_bases_are_orthonormal_in_float32(columns):
-    from scanner.flows.sylvester_basis import orthonormal
+def _orthonormal(seed: Tensor) -> Tensor:
+    """Q of matrices (B, D, M)."""
+    from scanner.flows.orthonormal import orthonormal
 
+    return orthonormal(seed.permute(1, 2, 0)[None, None])[0, 0].permute(2, 0, 1)
+
+
+def _by_qr(seed: Tensor) -> Tensor:
+    q, r = torch.linalg.qr(seed)
+    return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+
+
+def _hard_seeds(dtype: torch.dtype) -> dict[str, Tensor]:
+    """Matrices (50, D, 8) that are nearly or wholly of a lower rank."""
+    random = torch.Generator().manual_seed(2)
+    wide = torch.randn(50, DIM, 8, generator=random, dtype=dtype)
+    near = wide[..., :1] + 1e-7 * wide
+    zero_column, twin = wide.clone(), wide.clone()
+    zero_column[..., 3], twin[..., 5] = 0, twin[..., 2]
+    return {
+        "nearly parallel": near,
+        "graded": wide * 10.0 ** -torch.arange(8).to(dtype),
+        "tiny": 1e-12 * wide,
+        "parallel": wide[..., :1].expand(-1, -1, 8),
+        "zero column": zero_column,
+        "twin columns": twin,
+        "zeros": torch.zeros_like(wide),
+    }
+
+
+@pytest.mark.parametrize("columns", [1, 5, 8])
+def test_bases_are_orthonormal_in_float32(columns):
     seed = torch.randn(500, DIM, columns, generator=torch.Generator().manual_seed(0))
-    for q in (orthonormal(seed), _reflections(seed)):
+    for q in (_orthonormal(seed), _reflections(seed)):
+        q = q.double()
         assert (q.mT @ q - torch.eye(q.shape[-1])).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", _hard_seeds(torch.float32))
+def test_orthonormal_whatever_the_seed_with_a_finite_gradient(kind):
+    seed = _hard_seeds(torch.float32)[kind].requires_grad_()
+    q = _orthonormal(seed)
+    exact = q.double()
+    assert (exact.mT @ exact - torch.eye(8)).abs().max() < 1e-6
+    (gradient,) = torch.autograd.grad((q * torch.linspace(-1, 1, DIM)[:, None]).sum(), seed)
+    assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=["float32", "float64"]
+)
+@pytest.mark.parametrize("columns", [1, 8, DIM])
+def test_orthonormal_is_that_of_qr(columns, dtype, bound):
+    random = torch.Generator().manual_seed(3)
+    noise, slope = torch.randn(2, 40, DIM, columns, generator=random, dtype=dtype)
+    seed = (2 * torch.eye(DIM, columns) + 0.3 * noise).to(dtype).requires_grad_()
+    found, expected = _orthonormal(seed), _by_qr(seed)
+    torch.testing.assert_close(found, expected, atol=bound, rtol=0)
+    gradients = [torch.autograd.grad(q, seed, slope)[0] for q in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=10 * bound, rtol=10 * bound)
+
+
+def test_gradient_of_orthonormal():
+    seed = torch.randn(3, DIM, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(_orthonormal, [seed])
+
+
+def test_orthonormal_calls_no_factorisation_of_single_matrices():
+    """Which would take a GPU 25 us for each of them."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Recorded(TorchDispatchMode):
+        def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+            calls.append(str(call))
+            return call(*args, **(kwargs or {}))
+
+    calls = []
+    flow, given = _flow("sylvester_orthogonal"), _inputs()
+    with Recorded():
+        flow(*given)[0].sum().backward()
+    assert calls
+    assert not [c for c in calls if "linalg" in c or "triangular" in c]
 
 
 def test_reflections_are_their_product():
@@ -307,10 +381,8 @@ def test_gradient_of_the_products_of_reflections():
 
 
 def test_qr_basis_spans_the_seed_and_keeps_its_signs():
-    from scanner.flows.sylvester_basis import orthonormal
-
     seed = torch.randn(5, 15, 8, dtype=torch.float64)
-    q = orthonormal(seed)
+    q = _orthonormal(seed)
     torch.testing.assert_close(q @ (q.mT @ seed), seed)
     assert ((q * seed).sum(-2) > 0).all()
 

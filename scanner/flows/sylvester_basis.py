@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scanner.flows.amortised import events_last, parameters
+from scanner.flows.orthonormal import orthonormal
 
 LEAST_NORM = 1e-12
 Kept = tuple[Tensor, ...]
@@ -104,7 +105,7 @@ class QRBasis(nn.Module):
     def forward(self, context: Tensor) -> Basis:
         """The basis of all flows, from the context (P, B, q)."""
         seeds = torch.unflatten(events_last(self.seed, context), 1, self.shape)
-        return Columns(orthonormal(seeds.movedim(-1, 1)).movedim(1, -1).contiguous())
+        return Columns(orthonormal(seeds))
 
 
 class HouseholderBasis(nn.Module):
@@ -123,16 +124,6 @@ class HouseholderBasis(nn.Module):
         reflected = reflecting(vectors.transpose(2, 3))
         products: Tensor = _Products.apply(reflected)  # type: ignore[no-untyped-call]
         return Reflections(reflected, products)
-
-
-def orthonormal(seed: Tensor) -> Tensor:
-    """Q of the QR factorisation (..., D, M) in which R has a positive diagonal.
-
-    This Q is the Gram-Schmidt basis: unique, and a smooth function of the seed.
-    """
-    q, r = torch.linalg.qr(seed)
-    negative = r.diagonal(dim1=-2, dim2=-1) < 0
-    return torch.where(negative.unsqueeze(-2), -q, q)
 
 
 def reflecting(vectors: Tensor) -> Tensor:
