@@ -215,10 +215,17 @@ export_settings() {
   export RAY_health_check_failure_threshold="${RAY_health_check_failure_threshold:-3}"
 }
 
+head_address() {  # as the head wrote it: others can make a folder of that name, but not as ours
+  local folder
+  folder=$(folder_of 0 0)
+  if [[ $(stat -c '%u %A' "$folder" 2>/dev/null) == "$EUID d"* ]]; then
+    cat "$folder/ray_current_cluster" 2>/dev/null
+  fi
+}
+
 start_cluster() {
-  local head_file deadline=$((SECONDS + HEAD_START_S)) i
+  local deadline=$((SECONDS + HEAD_START_S)) i
   address=''
-  head_file=$(folder_of 0 0)/ray_current_cluster
   keep_node 0 1 --head --port=0 --include-dashboard=false --ray-client-server-port="$(free_port)" \
     "${RAY_NODE[@]}" &
   keepers=($!)
@@ -226,7 +233,7 @@ start_cluster() {
     alive "${keepers[0]}" || { tail -n 20 "$logs/${nodes[0]}.log"; return 1; }
     ((SECONDS < deadline)) || { say "no head after $HEAD_START_S s; see $logs"; return 1; }
     nap 0.2
-    if [[ -s $head_file ]]; then address=$(<"$head_file"); fi
+    address=$(head_address)
     [[ -z $terminated$warned_at ]] || return 1
   done
   for ((i = 1; i < ${#nodes[@]}; i++)); do

@@ -22,12 +22,10 @@ RESTARTED_TASK = JOB | {
 @pytest.fixture
 def script(tmp_path):
     """Run the script with these arguments and variables, in a folder without results."""
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    controller = commands / "scontrol"
-    controller.write_text("#!/bin/sh\nprintf 'gpu07\\ngpu08\\ngpu09\\n'\n")
-    controller.chmod(0o755)
-    path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+    write_command(tmp_path, "scontrol", "printf 'gpu07\\ngpu08\\ngpu09\\n'")
+    path = os.pathsep.join(
+        [str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SCANNER_"))}
 
     def run(*arguments, **variables):
@@ -37,6 +35,30 @@ def script(tmp_path):
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def bash(tmp_path):
+    """Run code with the script's functions and variables; commands in tmp_path/bin come first."""
+    body = SCRIPT.read_text().rpartition("main")[0]
+
+    def run(code, **variables):
+        path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+        return subprocess.run(
+            ["bash", "-c", f"{body}\n{code}"], capture_output=True, text=True, cwd=tmp_path,
+            env=os.environ | JOB | {"PATH": path, "SCANNER_NODE_TMP": str(tmp_path)} | variables,
+            check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def write_command(tmp_path, name, code):
+    """A command that the script finds before the real one."""
+    path = tmp_path / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\n{code}\n")
+    path.chmod(0o755)
 
 
 def test_the_scripts_are_clean():
@@ -94,27 +116,36 @@ def test_what_cannot_work_is_refused_with_a_remedy(script, tmp_path, arguments, 
     assert not (tmp_path / "results").exists()
 
 
-def test_a_node_ends_with_all_that_its_ray_has_left(script, tmp_path):
+def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
     """Left behind: a process with another name, session and parent, as agents of a killed Ray."""
-    ray = tmp_path / "bin" / "ray"
-    ray.write_text(
-        "#!/usr/bin/env bash\n"
+    write_command(
+        tmp_path, "ray",
         f"setsid bash -c 'echo $$ >{tmp_path}/agent; exec -a ray::Agent sleep 60' &>/dev/null &\n"
         f"until [ -s {tmp_path}/agent ]; do sleep 0.05; done\n"
-        "exit 3\n"
-    )
-    ray.chmod(0o755)
-    body = SCRIPT.read_text().rpartition("main")[0]
-    folder = tmp_path / "scan.1"
-    said = subprocess.run(
-        ["bash", "-c", f"{body}\nray_node {folder} {tmp_path}/logs --head"],
-        capture_output=True, text=True, check=False,
-        env=os.environ | JOB | {
-            "PATH": f"{ray.parent}:{os.environ['PATH']}", "SLURMD_NODENAME": "gpu07",
-            "SLURM_CPUS_ON_NODE": "1",
-        },
+        "exit 3",
     )  # fmt: skip
+    folder = tmp_path / "scan.1"
+    said = bash(
+        f"ray_node {folder} {tmp_path}/logs --head", SLURMD_NODENAME="gpu07", SLURM_CPUS_ON_NODE="1"
+    )
     assert said.returncode == 3, said.stderr
     agent = Path("/proc", (tmp_path / "agent").read_text().strip(), "stat")
     assert not agent.exists() or agent.read_text().rpartition(") ")[2][0] == "Z"
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("maker", ["we", "a stranger", "a stranger, as a link to a folder of ours"])
+def test_only_a_folder_of_ours_says_where_the_head_is(bash, tmp_path, maker):
+    folder = tmp_path / "scan.123456.0.0.0.0"
+    made = tmp_path / "other" if "link" in maker else folder
+    made.mkdir()
+    (made / "ray_current_cluster").write_text("10.0.0.1:6379")
+    if "link" in maker:
+        folder.symlink_to(made)
+    elif maker != "we":
+        try:
+            os.chown(folder, 65534, 65534)
+        except PermissionError:
+            pytest.skip("only root can give a folder away")
+    said = bash("head_address")
+    assert said.stdout == ("10.0.0.1:6379" if maker == "we" else ""), said.stderr
