@@ -40,7 +40,7 @@ run=$job.${SLURM_RESTART_COUNT:-0}  # names this incarnation: a requeued job kee
 task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 task=${task:-$job}                  # an array's last task has the id of the whole array
 dry='' grids=() options=() results='' data='' dataset='' forced=''
-nodes=() keepers=() address='' driver='' driver_rc=0 start=0 warned_at='' terminated='' head_lost=''
+nodes=() keepers=() address='' driver_rc=0 start=0 warned_at='' terminated='' head_lost=''
 
 say() { printf '%(%F %T)T [%s] %s\n' -1 "$run" "$*"; }
 refuse() { printf 'ray_cluster.sh: %s\n' "$*" >&2; exit "$USAGE"; }
@@ -258,28 +258,33 @@ stop_cluster() {
 # ---- the driver ----------------------------------------------------------------------------------
 
 launch() {  # the driver, again if something kills it; sets driver_rc and head_lost
-  local count attempt pid
+  local count attempt pid driver
   for ((attempt = 0; attempt < TRIES; attempt++)); do
     count=0
     for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
     scanner launch "$grid" --results "$results" "${options[@]}" --address "$address" --nodes "$count" &
     driver=$!
-    watch_driver
-    driver=''
+    watch_driver "$driver"
     ((driver_rc > 128)) && [[ -z $warned_at$terminated$head_lost ]] || return
     say "the driver died of signal $((driver_rc - 128)); starting it again"
   done
 }
 
-watch_driver() {
-  local deadline=''
+watch_driver() {  # PID; passes on the warning and the end, which the traps only note
+  local driver=$1 deadline='' told=''
   while alive "$driver"; do
     if [[ -z $head_lost ]] && ! alive "${keepers[0]}"; then
       head_lost=1
       deadline=$((SECONDS + 5))
-      kill -TERM "$driver" 2>/dev/null
     fi
-    if [[ -n $warned_at ]]; then deadline=${deadline:-$((warned_at + save_s))}; fi
+    if [[ -n $terminated$head_lost && $told != TERM ]]; then
+      told=TERM
+      kill -TERM "$driver" 2>/dev/null
+    elif [[ -n $warned_at && -z $told ]]; then
+      told=USR1
+      deadline=$((warned_at + save_s))
+      kill -USR1 "$driver" 2>/dev/null
+    fi
     if [[ -n $deadline ]] && ((SECONDS >= deadline)); then kill -KILL "$driver" 2>/dev/null; fi
     nap 0.5
   done
@@ -334,6 +339,7 @@ print_plan() {
 }
 
 main() {
+  trap 'warned_at=$SECONDS' USR1
   read_arguments "$@"
   choose_grid
   check_job
@@ -342,8 +348,8 @@ main() {
   if [[ -n $dry ]]; then print_plan; return; fi
   logs=$results/logs/$run
   mkdir -p "$logs" || refuse "$logs cannot be made: choose --results DIR"
-  trap 'warned_at=$SECONDS; if [[ -n $driver ]]; then kill -USR1 "$driver"; fi' USR1
-  trap 'terminated=1; if [[ -n $driver ]]; then kill -TERM "$driver"; fi' TERM
+  : >"$logs/began"
+  trap 'terminated=1' TERM
   trap stop_cluster EXIT
   say "Ray will listen on every network interface of ${nodes[*]}: a token of this job keeps others out"
   for ((start = 0; start < TRIES; start++)); do
