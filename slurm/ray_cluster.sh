@@ -296,9 +296,18 @@ watch_driver() {  # PID; passes on the warning and the end, which the traps only
 
 # ---- the end of a run ----------------------------------------------------------------------------
 
+saved_something() {  # in this run
+  [[ -n $(find "$results"/{trials,studies,checkpoints} -type f -newer "$logs/began" -print -quit 2>/dev/null) ]]
+}
+
 requeue() {
   local counted="$results/logs/$job.time_limits"
   if ! scontrol show job "$task" | grep -q 'PreemptTime=[0-9]'; then
+    if [[ -n $warned_at ]] && ! saved_something; then
+      say "--time is too short: the warning that --signal asks for came before anything was saved; ask for" \
+        "a longer --time"
+      continue_by_hand
+    fi
     date >>"$counted"
     if (($(wc -l <"$counted") > time_limits)); then
       say "stopped after $time_limits time limits (SCANNER_TIME_LIMITS)"

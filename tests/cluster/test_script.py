@@ -149,3 +149,46 @@ def test_only_a_folder_of_ours_says_where_the_head_is(bash, tmp_path, maker):
             pytest.skip("only root can give a folder away")
     said = bash("head_address")
     assert said.stdout == ("10.0.0.1:6379" if maker == "we" else ""), said.stderr
+
+
+def test_a_warning_before_anything_is_saved_does_not_requeue(script, tmp_path):
+    """It comes as soon as it can: during `scanner status`."""
+    write_command(tmp_path, "scanner", "kill -USR1 $PPID; exit 3")
+    write_command(tmp_path, "scontrol", f"echo $* >>{tmp_path}/asked; echo gpu07; [[ $1 == show ]]")
+    for name in ("srun", "scancel"):
+        write_command(tmp_path, name, "exit 1")
+    said = script(QUICKSTART, **JOB)
+    assert said.returncode == 75, said.stderr
+    assert "--time is too short" in said.stdout
+    assert "to go on:  sbatch slurm/ray_cluster.sh" in said.stdout
+    assert "requeue" not in (tmp_path / "asked").read_text()
+
+
+REQUEUE = "results=results logs=results/logs warned_at=9; mkdir -p $logs; : >$logs/began; "
+
+
+@pytest.mark.parametrize(
+    ("before", "requeued"),
+    [
+        ("touch -d tomorrow results/checkpoints/x.pt", True),
+        ("touch -d yesterday results/checkpoints/x.pt", False),
+        ("touch results/PreemptTime", True),
+    ],
+    ids=["it saved", "it saved nothing", "preempted"],
+)
+def test_what_is_requeued_after_a_warning(bash, tmp_path, before, requeued):
+    write_command(
+        tmp_path, "scontrol",
+        "if [[ $1 == requeue ]]; then touch requeued; exit 1; fi\n"
+        "if [[ -e results/PreemptTime ]]; then echo PreemptTime=2026; fi",
+    )  # fmt: skip
+    said = bash(f"{REQUEUE} mkdir -p results/checkpoints; {before}; requeue")
+    assert said.returncode == 75, said.stderr
+    assert (tmp_path / "requeued").exists() == requeued
+    assert "to go on:  sbatch" in said.stdout
+
+
+@pytest.mark.parametrize(("flag", "signal"), [("warned_at=0", 10), ("terminated=1", 15)])
+def test_a_signal_that_came_before_the_driver_reaches_it(bash, flag, signal):
+    said = bash(f"{flag}; keepers=($$); sleep 60 & watch_driver $!; echo $driver_rc")
+    assert said.stdout == f"{128 + signal}\n"
