@@ -90,6 +90,8 @@ check_job() {
     refuse "heterogeneous jobs are not supported: ask for unequal nodes in one component"
   [[ -z ${SLURM_GPUS-} || -n ${SLURM_GPUS_PER_NODE-} || ${SLURM_JOB_NUM_NODES:-1} == 1 ]] ||
     refuse "--gpus cannot be split into one step per node: ask for --gpus-per-node"
+  [[ -z ${SLURM_GPUS_PER_TASK-} || ${SLURM_TASKS_PER_NODE:-1} == 1?("(x"+([0-9])")") ]] ||
+    refuse "--gpus-per-task gives a node's step the GPUs of one of its tasks: ask for --gpus-per-node"
   if [[ -n ${SLURM_JOB_NODELIST-} ]]; then
     mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
   else
@@ -202,7 +204,9 @@ free_port() {
 }
 
 export_settings() {
-  unset RAY_ADDRESS RAY_TMPDIR RAY_AUTH_TOKEN_PATH SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK
+  unset RAY_ADDRESS RAY_TMPDIR RAY_AUTH_TOKEN_PATH
+  # Steps would read the job's shares for each task back, but have one task for all of a node.
+  unset SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_TRES_PER_TASK SLURM_NTASKS_PER_NODE
   export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
   RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
   export RAY_AUTH_TOKEN

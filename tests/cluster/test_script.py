@@ -14,6 +14,7 @@ SCRIPT = ROOT / "slurm" / "ray_cluster.sh"
 GOLDEN = ROOT / "tests" / "golden" / "ray_cluster.txt"
 QUICKSTART = str(ROOT / "jobs" / "quickstart.yaml")
 JOB = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "gpu[07-09]", "SLURM_JOB_NUM_NODES": "3"}
+GPUS_PER_TASK = JOB | {"SLURM_GPUS_PER_TASK": "1"}
 RESTARTED_TASK = JOB | {
     "SLURM_RESTART_COUNT": "2", "SLURM_ARRAY_JOB_ID": "123450", "SLURM_ARRAY_TASK_ID": "1",
 }  # fmt: skip
@@ -101,6 +102,8 @@ def test_a_dry_run_says_what_would_start(script, tmp_path):
         ([QUICKSTART, "--results"], JOB, "--results needs a value"),
         ([QUICKSTART], JOB | {"SLURM_HET_SIZE": "2"}, "heterogeneous jobs are not supported"),
         ([QUICKSTART], JOB | {"SLURM_GPUS": "3"}, "ask for --gpus-per-node"),
+        ([QUICKSTART], GPUS_PER_TASK | {"SLURM_TASKS_PER_NODE": "4(x3)"}, "--gpus-per-node"),
+        ([QUICKSTART], GPUS_PER_TASK | {"SLURM_TASKS_PER_NODE": "1(x2),2"}, "--gpus-per-node"),
         ([QUICKSTART], JOB | {"SCANNER_NODE_TMP": "/tmp/" + 20 * "x"}, "set SCANNER_NODE_TMP"),
         ([QUICKSTART], JOB | {"PATH": "/usr/bin:/bin"}, "activate the environment"),
     ],
@@ -114,6 +117,19 @@ def test_what_cannot_work_is_refused_with_a_remedy(script, tmp_path, arguments, 
     assert said.stderr.startswith("ray_cluster.sh: ")
     assert said.stderr.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("tasks", ["1", "1(x3)"])
+def test_gpus_per_task_are_those_of_a_node_with_one_task(script, tasks):
+    said = script("--dry-run", QUICKSTART, **GPUS_PER_TASK, SLURM_TASKS_PER_NODE=tasks)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_steps_do_not_read_the_shares_of_a_task_back(bash):
+    names = ("CPUS_PER_TASK", "TRES_PER_TASK", "NTASKS_PER_NODE")
+    said = bash("export_settings; env", **{f"SLURM_{name}": "4" for name in names})
+    assert "RAY_AUTH_MODE=token" in said.stdout
+    assert not [name for name in names if f"SLURM_{name}=" in said.stdout]
 
 
 def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
