@@ -184,7 +184,7 @@ keep_node() {  # NUMBER, TRIES, options of ray start...
   shift 2
   trap 'stopping=1' TERM
   trap 'kill "$srun"' HUP
-  while :; do
+  while [[ -z $stopping ]]; do
     began=$SECONDS
     "${STEP[@]}" --nodelist="$node" bash -c "$(declare -f end_marked ray_node); ray_node \"\$@\"" ray_node \
       "$(folder_of "$number" "$attempt")" "$logs/$node.$start.$attempt" "$@" </dev/null >>"$logs/$node.log" 2>&1 &

@@ -208,3 +208,10 @@ def test_what_is_requeued_after_a_warning(bash, tmp_path, before, requeued):
 def test_a_signal_that_came_before_the_driver_reaches_it(bash, flag, signal):
     said = bash(f"{flag}; keepers=($$); sleep 60 & watch_driver $!; echo $driver_rc")
     assert said.stdout == f"{128 + signal}\n"
+
+
+def test_a_node_that_is_to_stop_before_its_next_start_does_not_start(bash, tmp_path):
+    write_command(tmp_path, "srun", f"echo >>{tmp_path}/starts; exit 1")
+    said = bash("nap() { kill -TERM $BASHPID; }; logs=. nodes=(gpu07); keep_node 0 3")
+    assert said.returncode == 0, said.stdout
+    assert (tmp_path / "starts").read_text() == "\n"
