@@ -312,7 +312,10 @@ requeue() {
         "a longer --time"
       continue_by_hand
     fi
-    date >>"$counted"
+    if ! date >>"$counted"; then
+      say "$counted cannot be written, so nothing would limit the requeueing: mend that first"
+      continue_by_hand
+    fi
     if (($(wc -l <"$counted") > time_limits)); then
       say "stopped after $time_limits time limits (SCANNER_TIME_LIMITS)"
       continue_by_hand

@@ -189,8 +189,9 @@ REQUEUE = "results=results logs=results/logs warned_at=9; mkdir -p $logs; : >$lo
         ("touch -d tomorrow results/checkpoints/x.pt", True),
         ("touch -d yesterday results/checkpoints/x.pt", False),
         ("touch results/PreemptTime", True),
+        ("touch -d tomorrow results/checkpoints/x.pt; mkdir $logs/$job.time_limits", False),
     ],
-    ids=["it saved", "it saved nothing", "preempted"],
+    ids=["it saved", "it saved nothing", "preempted", "time limits cannot be counted"],
 )
 def test_what_is_requeued_after_a_warning(bash, tmp_path, before, requeued):
     write_command(
