@@ -270,8 +270,9 @@ launch() {  # the driver, again if something kills it; sets driver_rc and head_l
     driver=$!
     watch_driver "$driver"
     ((driver_rc > 128)) && [[ -z $warned_at$terminated$head_lost ]] || return
-    say "the driver died of signal $((driver_rc - 128)); starting it again"
+    say "the driver died of signal $((driver_rc - 128))"
   done
+  say "it is not started again after $TRIES deaths; the same sbatch goes on"
 }
 
 watch_driver() {  # PID; passes on the warning and the end, which the traps only note

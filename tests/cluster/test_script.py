@@ -216,3 +216,22 @@ def test_a_node_that_is_to_stop_before_its_next_start_does_not_start(bash, tmp_p
     said = bash("nap() { kill -TERM $BASHPID; }; logs=. nodes=(gpu07); keep_node 0 3")
     assert said.returncode == 0, said.stdout
     assert (tmp_path / "starts").read_text() == "\n"
+
+
+def test_a_driver_that_always_dies_is_given_up_with_a_word(bash):
+    said = bash(
+        "scanner() { kill -KILL $BASHPID; }; nap() { sleep 0.05; }\n"
+        "grid=g results=r keepers=($$); launch; echo $driver_rc"
+    )
+    assert said.stdout.count("the driver died of signal 9") == 5
+    assert said.stdout.endswith("not started again after 5 deaths; the same sbatch goes on\n137\n")
+
+
+@pytest.mark.parametrize(("status", "finished"), [(0, True), (1, False)])
+def test_a_job_with_nothing_to_do_ends_as_status_does(script, tmp_path, status, finished):
+    """`scanner status --check` ends with 1 where failures stay."""
+    write_command(tmp_path, "scanner", f"echo the failures; exit {status}")
+    said = script(QUICKSTART, **JOB)
+    assert said.returncode == status, said.stderr
+    assert "the failures" in said.stdout
+    assert ("nothing is left to do" in said.stdout) == finished
