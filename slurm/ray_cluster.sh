@@ -261,18 +261,29 @@ stop_cluster() {
 
 # ---- the driver ----------------------------------------------------------------------------------
 
-launch() {  # the driver, again if something kills it; sets driver_rc and head_lost
-  local count attempt pid driver
+launch() {  # the driver, again if something kills it or a node is given up; sets driver_rc, head_lost
+  local count attempt driver
   for ((attempt = 0; attempt < TRIES; attempt++)); do
-    count=0
-    for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
+    count=$(living)
     scanner launch "$grid" --results "$results" "${options[@]}" --address "$address" --nodes "$count" &
     driver=$!
     watch_driver "$driver"
-    ((driver_rc > 128)) && [[ -z $warned_at$terminated$head_lost ]] || return
-    say "the driver died of signal $((driver_rc - 128))"
+    [[ -z $warned_at$terminated$head_lost ]] || return
+    if ((driver_rc > 128)); then
+      say "the driver died of signal $((driver_rc - 128))"
+    elif ((driver_rc == USAGE && $(living) < count)); then
+      say "going on without the nodes whose Ray does not start"
+    else
+      return
+    fi
   done
-  say "it is not started again after $TRIES deaths; the same sbatch goes on"
+  say "the driver is not started again after $TRIES tries; the same sbatch goes on"
+}
+
+living() {  # the nodes not given up
+  local pid count=0
+  for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
+  echo "$count"
 }
 
 watch_driver() {  # PID; passes on the warning and the end, which the traps only note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -224,7 +225,22 @@ def test_a_driver_that_always_dies_is_given_up_with_a_word(bash):
         "grid=g results=r keepers=($$); launch; echo $driver_rc"
     )
     assert said.stdout.count("the driver died of signal 9") == 5
-    assert said.stdout.endswith("not started again after 5 deaths; the same sbatch goes on\n137\n")
+    assert said.stdout.endswith("not started again after 5 tries; the same sbatch goes on\n137\n")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "counts"),
+    [("kill $other 2>&-; while alive $other; do :; done", ["2", "1"]), ("", ["2"])],
+    ids=["a node is given up", "all nodes are kept"],
+)
+def test_a_scan_goes_on_without_a_node_whose_ray_never_starts(bash, meanwhile, counts):
+    said = bash(
+        f"scanner() {{ echo nodes: ${{*: -1}}; {meanwhile or ':'}; return 2; }}\n"
+        "sleep 60 & other=$!; grid=g results=r keepers=($$ $other); launch; kill $other 2>&-\n"
+        "((driver_rc == 2))"
+    )
+    assert said.returncode == 0, said.stderr
+    assert re.findall(r"nodes: (\d)", said.stdout) == counts
 
 
 @pytest.mark.parametrize(("status", "finished"), [(0, True), (1, False)])
