@@ -40,7 +40,7 @@ run=$job.${SLURM_RESTART_COUNT:-0}  # names this incarnation: a requeued job kee
 task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 task=${task:-$job}                  # an array's last task has the id of the whole array
 dry='' grids=() options=() results='' data='' dataset='' forced=''
-nodes=() keepers=() address='' driver='' driver_rc=0 start=0 warned_at='' terminated='' head_lost=''
+nodes=() keepers=() address='' driver_rc=0 start=0 warned_at='' terminated='' head_lost=''
 
 say() { printf '%(%F %T)T [%s] %s\n' -1 "$run" "$*"; }
 refuse() { printf 'ray_cluster.sh: %s\n' "$*" >&2; exit "$USAGE"; }
@@ -90,6 +90,8 @@ check_job() {
     refuse "heterogeneous jobs are not supported: ask for unequal nodes in one component"
   [[ -z ${SLURM_GPUS-} || -n ${SLURM_GPUS_PER_NODE-} || ${SLURM_JOB_NUM_NODES:-1} == 1 ]] ||
     refuse "--gpus cannot be split into one step per node: ask for --gpus-per-node"
+  [[ -z ${SLURM_GPUS_PER_TASK-} || ${SLURM_TASKS_PER_NODE:-1} == 1?("(x"+([0-9])")") ]] ||
+    refuse "--gpus-per-task gives a node's step the GPUs of one of its tasks: ask for --gpus-per-node"
   if [[ -n ${SLURM_JOB_NODELIST-} ]]; then
     mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
   else
@@ -182,7 +184,7 @@ keep_node() {  # NUMBER, TRIES, options of ray start...
   shift 2
   trap 'stopping=1' TERM
   trap 'kill "$srun"' HUP
-  while :; do
+  while [[ -z $stopping ]]; do
     began=$SECONDS
     "${STEP[@]}" --nodelist="$node" bash -c "$(declare -f end_marked ray_node); ray_node \"\$@\"" ray_node \
       "$(folder_of "$number" "$attempt")" "$logs/$node.$start.$attempt" "$@" </dev/null >>"$logs/$node.log" 2>&1 &
@@ -202,7 +204,9 @@ free_port() {
 }
 
 export_settings() {
-  unset RAY_ADDRESS RAY_TMPDIR RAY_AUTH_TOKEN_PATH SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK
+  unset RAY_ADDRESS RAY_TMPDIR RAY_AUTH_TOKEN_PATH
+  # Steps would read the job's shares for each task back, but have one task for all of a node.
+  unset SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_TRES_PER_TASK SLURM_NTASKS_PER_NODE
   export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
   RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
   export RAY_AUTH_TOKEN
@@ -215,10 +219,17 @@ export_settings() {
   export RAY_health_check_failure_threshold="${RAY_health_check_failure_threshold:-3}"
 }
 
+head_address() {  # as the head wrote it: others can make a folder of that name, but not as ours
+  local folder
+  folder=$(folder_of 0 0)
+  if [[ $(stat -c '%u %A' "$folder" 2>/dev/null) == "$EUID d"* ]]; then
+    cat "$folder/ray_current_cluster" 2>/dev/null
+  fi
+}
+
 start_cluster() {
-  local head_file deadline=$((SECONDS + HEAD_START_S)) i
+  local deadline=$((SECONDS + HEAD_START_S)) i
   address=''
-  head_file=$(folder_of 0 0)/ray_current_cluster
   keep_node 0 1 --head --port=0 --include-dashboard=false --ray-client-server-port="$(free_port)" \
     "${RAY_NODE[@]}" &
   keepers=($!)
@@ -226,7 +237,7 @@ start_cluster() {
     alive "${keepers[0]}" || { tail -n 20 "$logs/${nodes[0]}.log"; return 1; }
     ((SECONDS < deadline)) || { say "no head after $HEAD_START_S s; see $logs"; return 1; }
     nap 0.2
-    if [[ -s $head_file ]]; then address=$(<"$head_file"); fi
+    address=$(head_address)
     [[ -z $terminated$warned_at ]] || return 1
   done
   for ((i = 1; i < ${#nodes[@]}; i++)); do
@@ -250,29 +261,46 @@ stop_cluster() {
 
 # ---- the driver ----------------------------------------------------------------------------------
 
-launch() {  # the driver, again if something kills it; sets driver_rc and head_lost
-  local count attempt pid
+launch() {  # the driver, again if something kills it or a node is given up; sets driver_rc, head_lost
+  local count attempt driver
   for ((attempt = 0; attempt < TRIES; attempt++)); do
-    count=0
-    for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
+    count=$(living)
     scanner launch "$grid" --results "$results" "${options[@]}" --address "$address" --nodes "$count" &
     driver=$!
-    watch_driver
-    driver=''
-    ((driver_rc > 128)) && [[ -z $warned_at$terminated$head_lost ]] || return
-    say "the driver died of signal $((driver_rc - 128)); starting it again"
+    watch_driver "$driver"
+    [[ -z $warned_at$terminated$head_lost ]] || return
+    if ((driver_rc > 128)); then
+      say "the driver died of signal $((driver_rc - 128))"
+    elif ((driver_rc == USAGE && $(living) < count)); then
+      say "going on without the nodes whose Ray does not start"
+    else
+      return
+    fi
   done
+  say "the driver is not started again after $TRIES tries; the same sbatch goes on"
 }
 
-watch_driver() {
-  local deadline=''
+living() {  # the nodes not given up
+  local pid count=0
+  for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
+  echo "$count"
+}
+
+watch_driver() {  # PID; passes on the warning and the end, which the traps only note
+  local driver=$1 deadline='' told=''
   while alive "$driver"; do
     if [[ -z $head_lost ]] && ! alive "${keepers[0]}"; then
       head_lost=1
       deadline=$((SECONDS + 5))
-      kill -TERM "$driver" 2>/dev/null
     fi
-    if [[ -n $warned_at ]]; then deadline=${deadline:-$((warned_at + save_s))}; fi
+    if [[ -n $terminated$head_lost && $told != TERM ]]; then
+      told=TERM
+      kill -TERM "$driver" 2>/dev/null
+    elif [[ -n $warned_at && -z $told ]]; then
+      told=USR1
+      deadline=$((warned_at + save_s))
+      kill -USR1 "$driver" 2>/dev/null
+    fi
     if [[ -n $deadline ]] && ((SECONDS >= deadline)); then kill -KILL "$driver" 2>/dev/null; fi
     nap 0.5
   done
@@ -284,10 +312,22 @@ watch_driver() {
 
 # ---- the end of a run ----------------------------------------------------------------------------
 
+saved_something() {  # in this run
+  [[ -n $(find "$results"/{trials,studies,checkpoints} -type f -newer "$logs/began" -print -quit 2>/dev/null) ]]
+}
+
 requeue() {
   local counted="$results/logs/$job.time_limits"
   if ! scontrol show job "$task" | grep -q 'PreemptTime=[0-9]'; then
-    date >>"$counted"
+    if [[ -n $warned_at ]] && ! saved_something; then
+      say "--time is too short: the warning that --signal asks for came before anything was saved; ask for" \
+        "a longer --time"
+      continue_by_hand
+    fi
+    if ! date >>"$counted"; then
+      say "$counted cannot be written, so nothing would limit the requeueing: mend that first"
+      continue_by_hand
+    fi
     if (($(wc -l <"$counted") > time_limits)); then
       say "stopped after $time_limits time limits (SCANNER_TIME_LIMITS)"
       continue_by_hand
@@ -327,6 +367,7 @@ print_plan() {
 }
 
 main() {
+  trap 'warned_at=$SECONDS' USR1
   read_arguments "$@"
   choose_grid
   check_job
@@ -335,8 +376,8 @@ main() {
   if [[ -n $dry ]]; then print_plan; return; fi
   logs=$results/logs/$run
   mkdir -p "$logs" || refuse "$logs cannot be made: choose --results DIR"
-  trap 'warned_at=$SECONDS; if [[ -n $driver ]]; then kill -USR1 "$driver"; fi' USR1
-  trap 'terminated=1; if [[ -n $driver ]]; then kill -TERM "$driver"; fi' TERM
+  : >"$logs/began"
+  trap 'terminated=1' TERM
   trap stop_cluster EXIT
   say "Ray will listen on every network interface of ${nodes[*]}: a token of this job keeps others out"
   for ((start = 0; start < TRIES; start++)); do
