@@ -176,6 +176,17 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, lock):
+    source = place(tmp_path / "source", GOOD, "chan3/background.parquet")
+    place(source, GOOD)
+    lock(source / "chanleptons")
+    for folder, text in ((source, r"chanleptons: Permission denied; give files and folders that"),
+                         (tmp_path / "none", r"none: No such file or directory; give files")):
+        with pytest.raises(DataError, match=text):
+            scanner.add_dataset(folder, "mine", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 @pytest.mark.parametrize(("channels", "text"), [
     ({"../up": {"background": None}}, r"channel or process '\.\./up': use letters"),
     ({"3": {"a/b": None}}, "channel or process 'a/b': use letters"),

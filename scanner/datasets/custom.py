@@ -22,7 +22,7 @@ from scanner.datasets.files import (
     parquet_options,
     write_index,
 )
-from scanner.datasets.folders import complete, resuming
+from scanner.datasets.folders import complete, listed, resuming
 from scanner.errors import DataError
 from scanner.events import (
     EVENT_SCHEMA,
@@ -133,7 +133,8 @@ def add_dataset(source: Path, name: str, root: Path | None = None) -> Dataset:
     Raises:
         DataError: No such files, or one of them is not what it should be; nothing is written.
     """
-    files = sorted(source.glob("chan*/*.parquet"))
+    files = [file for folder in listed(source) if folder.name.startswith("chan")
+             for file in listed(folder) if file.suffix == ".parquet"]
     if not files:
         raise DataError(f"{source}: no chan<channel>/background.parquet and no "
                         "chan<channel>/<signal>.parquet in it; for the challenge's text files use "

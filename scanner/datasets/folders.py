@@ -13,6 +13,32 @@ from uuid import uuid4
 from scanner.errors import DataError, DiskError
 
 
+def listed(folder: Path) -> list[Path]:
+    """What a folder holds, by name; nothing of a file.
+
+    Raises:
+        DataError: It is not there, or cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except NotADirectoryError:
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def check_readable(file: Path) -> None:
+    """Open a file once.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
 @contextmanager
 def complete(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`: synced and renamed at the end, removed on an error."""
@@ -67,6 +93,11 @@ def resuming(target: Path) -> Iterator[Path]:
             if old.exists() and not target.exists():
                 old.replace(target)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: {error.strerror}; give files and folders that are there and that "
+                     "you may read. Nothing was imported")
 
 
 def _remove_unless_begun(folder: Path) -> None:
