@@ -120,6 +120,16 @@ def test_a_dataset_survives_being_added_again(tmp_path):
         to_table(read(sample, "3", "background")))
 
 
+def test_what_a_killed_writer_left_is_not_in_the_next_dataset(tmp_path):
+    left = tmp_path / "root/.mine.import"
+    (left / "chan1").mkdir(parents=True)
+    for name in ("dataset.json", "README.md", "chan1/background.parquet"):
+        (left / name).write_text("{}")
+    made = scanner.add_dataset(place(tmp_path / "source", GOOD), "mine", tmp_path / "root")
+    assert sorted(path.name for path in made.path.rglob("*")) == [
+        "background.parquet", "chanleptons", "dataset.json"]
+
+
 FAULTS = {
     "no object": ({"object_kind": [[5, 1, 1], []], "object_e": [[40.0, 30.0, 95.0], []],
                    "object_pt": [[38.0, 25.0, 90.0], []], "object_eta": [[0.3, 0.6, -0.3], []],

@@ -265,10 +265,12 @@ def test_a_failed_import_leaves_the_old_dataset(tmp_path):
 
 def test_an_interrupted_import_of_other_files_leaves_nothing_in_the_next_one(tmp_path):
     source = place(tmp_path / "a", "chan3/x_chan3.csv", GOOD).parent.parent
-    for file in ("background.parquet", "background.json", "other.parquet", "other.json"):
-        place(tmp_path / "root/.d.import", f"chan3/{file}", b"{}")
+    for file in ("chan3/background.parquet", "chan3/background.json", "chan3/.x.parquet.1",
+                 "chan1/other.parquet", "README.md", "dataset.json"):
+        place(tmp_path / "root/.d.import", file, b"{}")
     made = import_folder(source, "d", tmp_path / "root").dataset
-    assert sorted(path.name for path in made.path.rglob("*.*")) == ["dataset.json", "x.parquet"]
+    assert sorted(path.name for path in made.path.rglob("*")) == ["chan3", "dataset.json",
+                                                                  "x.parquet"]
     assert processes(made, "3") == ["x"]
 
 

@@ -22,7 +22,7 @@ from scanner.datasets.files import BACKGROUND, processes
 from scanner.datasets.published import CHANNELS, COUNTS, failed_cuts
 from scanner.errors import GridError, ScannerError
 from scanner.events import KIND_CODE, Events, to_table
-from scanner.generate import detector, driver, generate, recipe, signals
+from scanner.generate import detector, driver, generate, recipe, signals, write
 from scanner.generate.chunk import Job, Summary, generate_events
 from scanner.generate.describe import single_quantities
 from scanner.generate.mixture import Yield, chunks_needed, mix, total
@@ -428,6 +428,20 @@ def test_interrupted_or_not_in_one_process_or_two(small):
         assert selected("2b", read(one, "2b", name)).all()
     assert (read(one, "2b", BACKGROUND).weight == 1).all()
     assert len(set(read(one, "2b", "chacha_cha300_neut140").weight)) == 1
+
+
+def test_the_files_are_synced_and_no_other_is_taken_over(tmp_path, monkeypatch):
+    sample, synced = open_dataset("sample"), []
+    (tmp_path / ".tiny.import/chan1").mkdir(parents=True)
+    for name in ("dataset.json", "notes.txt", "chan1/background.parquet"):
+        (tmp_path / ".tiny.import" / name).write_text("{}")
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(
+        Path(f"/proc/self/fd/{handle}").readlink().name))
+    made = write.Made("3", BACKGROUND, read(sample, "3", BACKGROUND), {"zz": Yield(9, 5, 4.0)}, 1.0)
+    write.write(recipe.Recipe("tiny", 5, {}, RECIPE), [made], tmp_path, None)
+    assert sorted(path.name for path in (tmp_path / "tiny").rglob("*")) == [
+        "README.md", "background.parquet", "chan3", "dataset.json"]
+    assert [name.startswith(".background.parquet.") for name in synced] == [True]
 
 
 def test_chunks_differ_by_seed_number_and_settings():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,8 +155,6 @@ def _write(name: str, source: str, pieces: Mapping[tuple[str, str], Pieces],
                             f"trained; add {parquet_name(channel, BACKGROUND)}, or the process "
                             f"{BACKGROUND!r} to its events")
     with resuming(target) as folder:
-        for old in folder.iterdir():
-            shutil.rmtree(old)
         files = {parquet_name(*key): _write_file(folder, key, parts)
                  for key, parts in pieces.items()}
         write_index(folder, source, files)

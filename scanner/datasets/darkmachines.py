@@ -64,10 +64,8 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
     """
     target = check_name(name, root)
     found, notes = discover(source)
-    with resuming(target) as folder:
-        kept = {path for file in found for path in (_record(file, folder), _place(file, folder))}
-        for stale in {*folder.glob("chan*/*")} - kept:  # of an interrupted import of other files
-            stale.unlink()
+    kept = {place(file, Path()) for file in found for place in (_record, _place)}
+    with resuming(target, kept) as folder:
         finished = {file: report for file in found if (report := _finished(file, folder, skip_bad))}
         if finished:
             notes = [f"{len(finished)} files were finished by a call before this one", *notes]

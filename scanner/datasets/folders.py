@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -54,11 +54,15 @@ def complete(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def resuming(target: Path) -> Iterator[Path]:
+def resuming(target: Path, kept: Collection[Path] = ()) -> Iterator[Path]:
     """A folder beside `target` that takes its place at the end.
 
     It stays for the next call after an interruption; after an error only if files in it are
     finished, which their records ``chan*/*.json`` say.
+
+    Args:
+        target: Its place.
+        kept: Files inside it that may be there from a call before; all others are removed.
 
     Raises:
         DataError: Another living process holds it.
@@ -71,11 +75,10 @@ def resuming(target: Path) -> Iterator[Path]:
         raise DiskError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
                         "--data or SCANNER_DATA. Nothing was imported") from error
     with _held(folder):
-        for unfinished in folder.glob("chan*/.*"):
-            unfinished.unlink()
         if old.exists() and not target.exists():  # killed between the two renames below
             old.replace(target)
         try:
+            _clear(folder, {folder / path for path in kept})
             yield folder
             if target.exists():
                 shutil.rmtree(old, ignore_errors=True)
@@ -98,6 +101,15 @@ def resuming(target: Path) -> Iterator[Path]:
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: {error.strerror}; give files and folders that are there and that "
                      "you may read. Nothing was imported")
+
+
+def _clear(folder: Path, kept: Collection[Path]) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds, then the folder
+        if not path.is_dir():
+            if path not in kept:
+                path.unlink()
+        elif not any(path.iterdir()):
+            path.rmdir()
 
 
 def _remove_unless_begun(folder: Path) -> None:
