@@ -1,4 +1,12 @@
-"""Signals by the challenge's names, which carry the masses; any masses will do."""
+"""Signals by the challenge's names, which carry the masses; any masses that leave decays open.
+
+All is leading order, without mixing, and with decays of our own choice. What stands in for
+something else: `sqsq1` conserves R parity and its bino is stable, where the challenge's violates
+it, so that ours has too much MET; the monojet is Z + jet at the mass of the Z'; monoV is a Z' and a
+Higgs at the mass of the Z; the monotop is a bino and a squark at the mass of the top. `pp23mt_50`
+and `pp24mt_50`, the Z' of L_mu - L_tau, are missing: made by PYTHIA as three-body decays, one event
+of 10^3 to 10^4 is selected.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +139,7 @@ FAMILIES = {
         "stop2b1000_neutralino300", f"stop2b{MASS}_neutralino{MASS}", 250.0, _stops_by_charginos),
     "stop pairs, R-parity violating": Family(
         "stlp_st1000", f"stlp_st{MASS}", 0, _stops_to_leptons, least_gev=100.0),
-    "squark pairs, one family of left squarks": Family(
+    "squark pairs, left squarks of two generations": Family(
         "sqsq1_sq1400_neut800", f"sqsq1_sq{MASS}_neut{MASS}", 5.0, _squarks(SQUARKS[:4])),
     "squark pairs": Family(
         "sqsq_sq1800_neut800", f"sqsq_sq{MASS}_neut{MASS}", 5.0, _squarks(SQUARKS)),
