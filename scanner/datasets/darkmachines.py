@@ -59,8 +59,8 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
         progress: Called with the bytes done, the bytes of all files, and the file being read.
 
     Raises:
-        DataError: No file found, ambiguous names, or a malformed line, with file and line number;
-            another import of this name is running; or the disk is full.
+        DataError: No file found, or one that cannot be read; ambiguous names; a malformed line,
+            with file and line number; another import of this name is running; or the disk is full.
     """
     target = check_name(name, root)
     found, notes = discover(source)
