@@ -161,7 +161,10 @@ def list_(data_root: Path | None) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--name", default="darkmachines", show_default=True, help="Name of the dataset.")
 @DATA_ROOT
-@click.option("--skip-bad", default=0, show_default=True, help="Bad lines to tolerate per file.")
+@click.option(
+    "--skip-bad", default=0, show_default=True, type=click.IntRange(min=0), metavar="N",
+    help="Bad lines to tolerate per file.",
+)  # fmt: skip
 @CPUS
 def import_(source: Path, name: str, data_root: Path | None, skip_bad: int, cpus: int) -> None:
     """Import SOURCE: one challenge file, or a folder with chan1, chan2a, chan2b, chan3.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,24 @@ SHARED = Path(__file__).parents[2] / "shared"
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def lock(monkeypatch):
+    """A function that makes a file or folder unreadable, to root too."""
+    locked = set()
+
+    def refusing(usual):
+        def asked(path, *args, **words):
+            if path in locked:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return usual(path, *args, **words)
+
+        return asked
+
+    for name in ("iterdir", "open"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name)))
+    return locked.add
 
 
 @pytest.fixture

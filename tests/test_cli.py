@@ -73,6 +73,12 @@ def test_a_mistake_is_one_message(arguments, tmp_path):
     assert "Traceback" not in made.stderr
 
 
+def test_a_number_of_bad_lines_is_not_negative(tmp_path):
+    made = CliRunner().invoke(cli, ["data", "import", str(tmp_path), "--skip-bad", "-1"])
+    assert made.exit_code == 2
+    assert "Invalid value for '--skip-bad': -1 is not in the range x>=0." in made.output
+
+
 def commands(group, prefix=()):
     for name, command in group.commands.items():
         yield (*prefix, name)

@@ -11,8 +11,9 @@ import pytest
 
 import scanner
 from scanner.channel import load_channel
-from scanner.datasets import custom, open_dataset, read, verify
-from scanner.datasets.files import SAMPLE, parquet_name
+from scanner.datasets import checks, custom, open_dataset, read, verify
+from scanner.datasets.files import SAMPLE, parquet_name, processes
+from scanner.datasets.one_file import read_file
 from scanner.errors import DataError, GridError
 from scanner.events import KINDS, to_table
 from scanner.grid import parse
@@ -21,6 +22,7 @@ from scanner.plan import plan
 GOOD = {"met": [80.0, 120.0], "met_phi": [0.1, -2.0], "object_kind": [[5, 1, 1], [2]],
         "object_e": [[40.0, 30.0, 95.0], [310.0]], "object_pt": [[38.0, 25.0, 90.0], [300.0]],
         "object_eta": [[0.3, 0.6, -0.3], [0.2]], "object_phi": [[1.0, 2.0, -1.0], [3.0]]}
+GENUINE = "monojet_Zp2000.0_DM_50.0_chan3.csv"
 ARRAYS = {"energy" if name == "object_e" else name.removeprefix("object_"): values
           for name, values in GOOD.items()}
 GRID = """\
@@ -118,6 +120,16 @@ def test_a_dataset_survives_being_added_again(tmp_path):
         to_table(read(sample, "3", "background")))
 
 
+def test_what_a_killed_writer_left_is_not_in_the_next_dataset(tmp_path):
+    left = tmp_path / "root/.mine.import"
+    (left / "chan1").mkdir(parents=True)
+    for name in ("dataset.json", "README.md", "chan1/background.parquet"):
+        (left / name).write_text("{}")
+    made = scanner.add_dataset(place(tmp_path / "source", GOOD), "mine", tmp_path / "root")
+    assert sorted(path.name for path in made.path.rglob("*")) == [
+        "background.parquet", "chanleptons", "dataset.json"]
+
+
 FAULTS = {
     "no object": ({"object_kind": [[5, 1, 1], []], "object_e": [[40.0, 30.0, 95.0], []],
                    "object_pt": [[38.0, 25.0, 90.0], []], "object_eta": [[0.3, 0.6, -0.3], []],
@@ -137,7 +149,24 @@ FAULTS = {
     "missing inside": ({"object_phi": [[1.0, None, -1.0], [3.0]]},
                        "{file}: column object_phi has missing values"),
     "lengths": ({"object_phi": [[1.0, 2.0], [3.0]]},
-                "{file}: event table: the object lists of an event differ in length"),
+                "{file}: object_phi has 2 entries where object_kind has 3: 1 events, the first is "
+                "event 0; correct them or leave them out"),
+    "no kinds": ({"object_kind": [[5, 1, 1], []]},
+                 "{file}: object_e has 1 entries where object_kind has 0: 1 events, the first is "
+                 "event 1; correct"),
+    "degrees": ({"object_phi": [[1.0, 2.0, -180.0], [3.0]]},
+                "{where}: phi is not from -pi to pi (is it in radians?): 1 events, the first is"),
+    "MET in degrees": ({"met_phi": [0.1, 3.1417]}, "{where}: met_phi is not from -pi to pi (is"),
+    "eta": ({"object_eta": [[0.3, 0.6, -0.3], [-9e5]]},
+            "{where}: eta is not from -20 to 20, where all particles are: 1 events, the first is "
+            "event 1"),
+    "energy": ({"object_e": [[40.0, 30.0, 95.0], [299.9]]},
+               "{where}: energy is below pt, which no particle's is: 1 events, the first is "
+               "event 1"),
+    **{f"missing inside {kind.__name__}": (
+        {"object_phi": pa.array([[1.0, None, -1.0], [3.0, 2.0, 1.0]], kind(pa.float32(), *size))},
+        "{file}: column object_phi has missing values; fill them")
+       for kind, *size in ((pa.large_list,), (pa.list_, 3))},
     "words": ({"object_kind": [["e+", "j", "j"], ["b"]]},
               "{file}: column object_kind is list<element: string>, which cannot be read as list<"),
     "not lists": ({"object_pt": [38.0, 25.0]},
@@ -159,6 +188,34 @@ def test_a_bad_column_is_one_error_and_leaves_the_old_dataset(tmp_path, name):
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["mine"]
 
 
+def test_numbers_at_the_edge_are_taken(tmp_path):
+    """Massless objects along the axes, in the rounding of float32 and of six digits."""
+    pt = np.float32([1e3, 123.456, 0.1])
+    edge = {"met": [1.0], "met_phi": [3.14160], "object_kind": [[1, 1, 1]],
+            "object_e": [pt * (1 - np.float32(5e-6))], "object_pt": [pt],
+            "object_eta": [[19.9, -19.9, 0.0]],
+            "object_phi": [np.float32([np.pi, -np.pi, 3.14160])]}
+    assert scanner.add_dataset(place(tmp_path, edge), "mine", tmp_path).channels == {"leptons": ()}
+
+
+@pytest.mark.parametrize("channel", open_dataset("sample").channels)
+def test_every_event_of_the_sample_could_be_ones_own(channel):
+    sample = open_dataset("sample")
+    for process in processes(sample, channel):
+        checks.check_events(read(sample, channel, process), process, 0)
+
+
+def test_every_event_of_the_genuine_file_could_be_ones_own(shared):
+    checks.check_events(read_file(shared / "data" / GENUINE), GENUINE, 0)
+
+
+def test_the_number_of_a_bad_event_is_that_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(custom, "PIECE_EVENTS", 1)
+    for change in ({"met": [80.0, -1.0]}, {"object_eta": [[0.3, 0.6, -0.3], []]}):
+        with pytest.raises(DataError, match=r": 1 events, the first is event 1; correct them"):
+            scanner.add_dataset(place(tmp_path, GOOD | change), "mine", tmp_path)
+
+
 def test_files_that_are_not_what_they_should_be(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
@@ -173,6 +230,17 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
     (source / "chanleptons/background.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(DataError, match=r"background\.parquet: not a readable Parquet file"):
         scanner.add_dataset(source, "mine", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, lock):
+    source = place(tmp_path / "source", GOOD, "chan3/background.parquet")
+    place(source, GOOD)
+    lock(source / "chanleptons")
+    for folder, text in ((source, r"chanleptons: Permission denied; give files and folders that"),
+                         (tmp_path / "none", r"none: No such file or directory; give files")):
+        with pytest.raises(DataError, match=text):
+            scanner.add_dataset(folder, "mine", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 

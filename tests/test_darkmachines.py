@@ -35,6 +35,7 @@ EXAMPLES = b"""\
 5;pp24mt_50;1.3e-06;88120.1;1.5708;j,41500.9,33110.2,0.68,-0.5;m+,120191,88012.3,-0.831,2.2;m-,60127.1,58000.1,-0.27,-1.9;m+,31113.4,24411.7,0.725,0.04;m-,18970,15520,-0.655,3.01;
 """
 GOOD = b"1;zz;1;60000;0.5;j,30000,20000,0.1,0.2;\n"
+UNREADABLE = "give files and folders that are there and that you may read. Nothing was imported"
 unhurried = settings(deadline=None, max_examples=50)
 
 
@@ -264,10 +265,12 @@ def test_a_failed_import_leaves_the_old_dataset(tmp_path):
 
 def test_an_interrupted_import_of_other_files_leaves_nothing_in_the_next_one(tmp_path):
     source = place(tmp_path / "a", "chan3/x_chan3.csv", GOOD).parent.parent
-    for file in ("background.parquet", "background.json", "other.parquet", "other.json"):
-        place(tmp_path / "root/.d.import", f"chan3/{file}", b"{}")
+    for file in ("chan3/background.parquet", "chan3/background.json", "chan3/.x.parquet.1",
+                 "chan1/other.parquet", "README.md", "dataset.json"):
+        place(tmp_path / "root/.d.import", file, b"{}")
     made = import_folder(source, "d", tmp_path / "root").dataset
-    assert sorted(path.name for path in made.path.rglob("*.*")) == ["dataset.json", "x.parquet"]
+    assert sorted(path.name for path in made.path.rglob("*")) == ["chan3", "dataset.json",
+                                                                  "x.parquet"]
     assert processes(made, "3") == ["x"]
 
 
@@ -317,6 +320,34 @@ def test_sources_that_are_ambiguous_or_empty(tmp_path):
     place(tmp_path, "chan2a/x_chan2a.csv.gz", GOOD)
     with pytest.raises(DataError, match="both are x of channel 2a; keep one of them"):
         discover(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "chan3", "chan3/x_chan3.csv"])
+def test_what_cannot_be_read_is_named_before_the_import_begins(tmp_path, lock, name):
+    source = tmp_path / "source"
+    place(source, "chan1/x_chan1.csv", GOOD)
+    place(source, "chan3/x_chan3.csv", GOOD)
+    lock(source / name)
+    with pytest.raises(DataError) as error:
+        import_folder(source, "d", tmp_path / "root")
+    assert str(error.value) == f"{source / name}: Permission denied; {UNREADABLE}"
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_source_that_is_not_there_or_no_file(tmp_path):
+    with pytest.raises(DataError) as error:
+        import_folder(tmp_path / "none", "d", tmp_path / "root")
+    assert str(error.value) == f"{tmp_path / 'none'}: No such file or directory; {UNREADABLE}"
+    (tmp_path / "chan3/x_chan3.csv").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"x_chan3\.csv: Is a directory; give"):
+        import_folder(tmp_path, "d", tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["channels", "changed", "chan3_new"])
+def test_a_folder_whose_name_begins_as_a_channel_may_hold_files(tmp_path, name):
+    path = place(tmp_path / name, "x_chan3.csv", GOOD)
+    for source in (path.parent, tmp_path, path):
+        assert [item.path for item in discover(source)[0]] == [path]
 
 
 @pytest.mark.parametrize(("name", "text"), [("sample", "reserved"), ("../d", "use letters"),

@@ -110,6 +110,13 @@ def test_the_blinded_data_have_no_background(tmp_path, monkeypatch):
     assert "channel 3 has no background: no model can be trained on it" in made.text
 
 
+@pytest.mark.parametrize("folder", ["channels", "chan3_of_training"])
+def test_the_channels_may_lie_in_a_folder_of_any_name(server, tmp_path, folder):
+    server.offer(archive({name.replace("training_files", folder): text
+                          for name, text in TEXTS.items()}))
+    complete(server, tmp_path, [None])
+
+
 # Faults that the same call mends
 
 

@@ -22,7 +22,7 @@ from scanner.datasets.files import BACKGROUND, processes
 from scanner.datasets.published import CHANNELS, COUNTS, failed_cuts
 from scanner.errors import GridError, ScannerError
 from scanner.events import KIND_CODE, Events, to_table
-from scanner.generate import detector, driver, generate, recipe, signals
+from scanner.generate import detector, driver, generate, recipe, signals, write
 from scanner.generate.chunk import Job, Summary, generate_events
 from scanner.generate.describe import single_quantities
 from scanner.generate.mixture import Yield, chunks_needed, mix, total
@@ -331,11 +331,26 @@ def test_masses_are_those_of_the_name():
 
 @pytest.mark.parametrize(("name", "text"), [
     ("glgl1400", "one of these, with any masses: glgl1400_neutralino1100, "),
-    ("chaneut_cha200_neut150", "first mass more than 92 GeV above the second"),
+    ("chaneut_cha200_neut150", "the first mass above 242 GeV, or its decays are closed"),
+    ("monojet_Zp2000.0_DM_1500.0", "the first mass above 3000 GeV, or its decays are closed"),
+    ("monoV_Zp2000.0_DM_1000.0", "the first mass above 2000 GeV, or"),
+    ("stlp_st99.9", "a mass of 100 GeV or more"),
     ("stlp_st9000", "masses above 0 and up to 6000 GeV")])
 def test_an_impossible_signal_says_what_would_do(name, text):
     with pytest.raises(ValueError, match=text):
         signal(name, "2a")
+
+
+@pytest.mark.parametrize("settings", [
+    ("no such setting=on",), signals._z_prime_and_boson([2000.0, 1500.0])[0]])
+def test_what_pythia_refuses_is_one_error_of_the_command(settings, monkeypatch, tmp_path):
+    monkeypatch.setitem(BACKGROUNDS, "2b", (Process("odd", settings),))
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("chacha_cha300_neut140", ""))
+    spoken = CliRunner().invoke(cli.cli, ["data", "generate", str(tmp_path / "r.yaml"), "--cpus",
+                                          "1", "--data", str(tmp_path / "root")])
+    assert isinstance(spoken.exception, ScannerError)
+    assert re.match("odd: PYTHIA (refuses 'no such setting=on'|cannot start this process); ",
+                    str(spoken.exception))
 
 
 def test_the_recipe_of_the_sample_is_valid():
@@ -348,16 +363,16 @@ def test_the_recipe_of_the_sample_is_valid():
 
 def test_all_mistakes_of_a_recipe_are_told_at_once():
     text = ('name: a b\nseed: -1\nchanels: {}\nchannels:\n  "4": {}\n'
-            '  "3": {background: 2.5, signals: [stlp_st1, foo]}\n  "1": {signals: [stlp_st1, '
-            'stlp_st1], signal_events: 0}\n')
+            '  "3": {background: 2.5, signals: [stlp_st100, foo]}\n  "1": {signals: [stlp_st100, '
+            'stlp_st100], signal_events: 0}\n')
     with pytest.raises(GridError) as error:
         recipe.parse(text, "r.yaml")
     places = [line.split(": ")[0] + " " + line.split(": ")[1] for line in
               str(error.value).splitlines()]
     assert places == ["r.yaml:1:7 name", "r.yaml:2:7 seed", "r.yaml:3:1 chanels",
                       "r.yaml:5:3 channels.4", "r.yaml:6:21 channels.3.background",
-                      "r.yaml:6:46 channels.3.signals", "r.yaml:7:18 channels.1.signals",
-                      "r.yaml:7:55 channels.1.signal_events"]
+                      "r.yaml:6:48 channels.3.signals", "r.yaml:7:18 channels.1.signals",
+                      "r.yaml:7:59 channels.1.signal_events"]
     for text in ("", "[]", "name: x", "a: ["):
         with pytest.raises(GridError):
             recipe.parse(text, "r.yaml")
@@ -413,6 +428,20 @@ def test_interrupted_or_not_in_one_process_or_two(small):
         assert selected("2b", read(one, "2b", name)).all()
     assert (read(one, "2b", BACKGROUND).weight == 1).all()
     assert len(set(read(one, "2b", "chacha_cha300_neut140").weight)) == 1
+
+
+def test_the_files_are_synced_and_no_other_is_taken_over(tmp_path, monkeypatch):
+    sample, synced = open_dataset("sample"), []
+    (tmp_path / ".tiny.import/chan1").mkdir(parents=True)
+    for name in ("dataset.json", "notes.txt", "chan1/background.parquet"):
+        (tmp_path / ".tiny.import" / name).write_text("{}")
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(
+        Path(f"/proc/self/fd/{handle}").readlink().name))
+    made = write.Made("3", BACKGROUND, read(sample, "3", BACKGROUND), {"zz": Yield(9, 5, 4.0)}, 1.0)
+    write.write(recipe.Recipe("tiny", 5, {}, RECIPE), [made], tmp_path, None)
+    assert sorted(path.name for path in (tmp_path / "tiny").rglob("*")) == [
+        "README.md", "background.parquet", "chan3", "dataset.json"]
+    assert [name.startswith(".background.parquet.") for name in synced] == [True]
 
 
 def test_chunks_differ_by_seed_number_and_settings():

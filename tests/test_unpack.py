@@ -84,7 +84,7 @@ def test_too_many_members_or_bytes_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>" * 99, archive()[:9000]])
 def test_a_damaged_archive_is_one_error(tmp_path, content):
-    refused(tmp_path, content, r"^a\.tar: (not a readable tar archive|cannot be unpacked) \(")
+    refused(tmp_path, content, r"^a\.tar: (not a readable tar archive|cannot be unpacked) \(.*\)$")
 
 
 def test_a_compressed_bomb_stops_at_the_declared_size(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from scanner.datasets.checks import check_events, which
 from scanner.datasets.files import (
     BACKGROUND,
     Dataset,
@@ -22,7 +22,7 @@ from scanner.datasets.files import (
     parquet_options,
     write_index,
 )
-from scanner.datasets.folders import complete, resuming
+from scanner.datasets.folders import complete, listed, resuming
 from scanner.errors import DataError
 from scanner.events import (
     EVENT_SCHEMA,
@@ -38,9 +38,6 @@ from scanner.events import (
 PIECE_EVENTS = 250_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 OPTIONAL: dict[str, str | float] = {"process": "", "event_id": "", "weight": 1.0}
-PER_EVENT, PER_OBJECT = ("weight", "met", "met_phi"), ("energy", "pt", "eta", "phi")
-MAGNITUDES = ("met", "energy", "pt")
-MOST_GEV = 50_000.0  # half of what the largest collider that is thought of collides
 Pieces = Iterator[Events]
 
 
@@ -133,43 +130,14 @@ def add_dataset(source: Path, name: str, root: Path | None = None) -> Dataset:
     Raises:
         DataError: No such files, or one of them is not what it should be; nothing is written.
     """
-    files = sorted(source.glob("chan*/*.parquet"))
+    files = [file for folder in listed(source) if folder.name.startswith("chan")
+             for file in listed(folder) if file.suffix == ".parquet"]
     if not files:
         raise DataError(f"{source}: no chan<channel>/background.parquet and no "
                         "chan<channel>/<signal>.parquet in it; for the challenge's text files use "
                         "`scanner data import`")
     pieces = {(file.parent.name.removeprefix("chan"), file.stem): _read(file) for file in files}
     return _write(name, source.resolve().name, pieces, root)
-
-
-def check_events(events: Events, where: str) -> None:
-    """Refuse events that no network should see.
-
-    Raises:
-        DataError: With the first event that is wrong, counted from 0, and what is wrong with it.
-    """
-    unknown = (events.kind < 1) | (events.kind > len(KINDS))
-    faults = {"the event has no object": np.diff(events.offsets) < 1,
-              f"kind is not 1 to {len(KINDS)} ({', '.join(KINDS)})": _per_event(events, unknown)}
-    for name in (*PER_EVENT, *PER_OBJECT):
-        values = getattr(events, name)
-        wrong = {"is not a finite number": ~np.isfinite(values)}
-        if name in MAGNITUDES:
-            wrong |= {"is below zero": values < 0, f"is above {MOST_GEV:,.0f} GeV, which no "
-                      "collider reaches (divide by 1000 if it is in MeV)": values > MOST_GEV}
-        faults |= {f"{name} {text}": found if name in PER_EVENT else _per_event(events, found)
-                   for text, found in wrong.items()}
-    for text, bad in faults.items():
-        if bad.any():
-            raise DataError(f"{where}: {text}: {int(bad.sum())} events, the first is event "
-                            f"{int(np.argmax(bad))}; correct them or leave them out")
-
-
-def _per_event(events: Events, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which events (N,) have an object that is wrong (M,)."""
-    sums = np.concatenate([[0], np.cumsum(wrong)])
-    found: NDArray[np.bool_] = sums[events.offsets[1:]] > sums[events.offsets[:-1]]
-    return found
 
 
 def _write(name: str, source: str, pieces: Mapping[tuple[str, str], Pieces],
@@ -187,8 +155,6 @@ def _write(name: str, source: str, pieces: Mapping[tuple[str, str], Pieces],
                             f"trained; add {parquet_name(channel, BACKGROUND)}, or the process "
                             f"{BACKGROUND!r} to its events")
     with resuming(target) as folder:
-        for old in folder.iterdir():
-            shutil.rmtree(old)
         files = {parquet_name(*key): _write_file(folder, key, parts)
                  for key, parts in pieces.items()}
         write_index(folder, source, files)
@@ -202,7 +168,7 @@ def _write_file(folder: Path, key: tuple[str, str], parts: Pieces) -> dict[str, 
     with complete(path) as target, pq.ParquetWriter(
             target, EVENT_SCHEMA, **parquet_options()) as writer:
         for events in parts:
-            check_events(events, f"channel {channel}, {process}")
+            check_events(events, f"channel {channel}, {process}", count)
             writer.write_table(to_table(events))
             count += len(events)
             objects += multiplicity(events).sum(axis=0)
@@ -220,13 +186,16 @@ def _read(file: Path) -> Pieces:
             if lacking:
                 raise DataError(f"{file}: columns {', '.join(lacking)} are missing; it has "
                                 f"{', '.join(opened.schema_arrow.names)}")
+            first = 0
             for batch in opened.iter_batches(PIECE_EVENTS):
-                yield sort_objects(_converted(file, pa.Table.from_batches([batch])))
+                yield sort_objects(_converted(file, pa.Table.from_batches([batch]), first))
+                first += len(batch)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file}: not a readable Parquet file ({error})") from error
 
 
-def _converted(file: Path, table: pa.Table) -> Events:
+def _converted(file: Path, table: pa.Table, first: int) -> Events:
+    """The events of a piece of a file that begins with event `first`."""
     for name, default in OPTIONAL.items():
         if name not in table.column_names:
             value = file.stem if name == "process" else default
@@ -235,7 +204,7 @@ def _converted(file: Path, table: pa.Table) -> Events:
     for field in EVENT_SCHEMA:
         column = table[field.name]
         inner = column.combine_chunks()
-        hidden = inner.flatten().null_count if pa.types.is_list(column.type) else 0
+        hidden = inner.flatten().null_count if _holds_lists(column) else 0
         if column.null_count or hidden:
             raise DataError(f"{file}: column {field.name} has missing values; fill them, or leave "
                             "these events out")
@@ -244,10 +213,25 @@ def _converted(file: Path, table: pa.Table) -> Events:
         except pa.ArrowException as error:
             raise DataError(f"{file}: column {field.name} is {column.type}, which cannot be read "
                             f"as {field.type} ({error})") from error
-    try:
-        return from_table(pa.Table.from_arrays(columns, schema=EVENT_SCHEMA))
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+    made = pa.Table.from_arrays(columns, schema=EVENT_SCHEMA)
+    _check_lengths(file, made, first)
+    return from_table(made)
+
+
+def _check_lengths(file: Path, table: pa.Table, first: int) -> None:
+    lengths = {name: np.asarray(table[name].combine_chunks().value_lengths())
+               for name in table.column_names if _holds_lists(table[name])}
+    counts = lengths["object_kind"]
+    for name, found in lengths.items():
+        if (bad := found != counts).any():
+            event = int(np.argmax(bad))
+            raise DataError(f"{file}: {name} has {found[event]} entries where object_kind has "
+                            f"{counts[event]}: {which(bad, first)}")
+
+
+def _holds_lists(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+                or pa.types.is_fixed_size_list(column.type))
 
 
 def _numbers(name: str, values: Sequence[float]) -> NDArray[np.float32]:

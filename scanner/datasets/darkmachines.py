@@ -25,10 +25,10 @@ from scanner.datasets.files import (
     sha256,
     write_index,
 )
-from scanner.datasets.folders import complete, resuming
+from scanner.datasets.folders import check_readable, complete, listed, resuming
 from scanner.datasets.import_report import FileReport, ImportReport
 from scanner.datasets.parse import MEV_PER_GEV
-from scanner.datasets.published import COUNTS
+from scanner.datasets.published import CHANNEL_FOLDERS, COUNTS
 from scanner.errors import DataError
 from scanner.events import EVENT_SCHEMA, KINDS, Events
 
@@ -59,15 +59,13 @@ def import_folder(source: Path, name: str, root: Path | None = None, *, skip_bad
         progress: Called with the bytes done, the bytes of all files, and the file being read.
 
     Raises:
-        DataError: No file found, ambiguous names, or a malformed line, with file and line number;
-            another import of this name is running; or the disk is full.
+        DataError: No file found, or one that cannot be read; ambiguous names; a malformed line,
+            with file and line number; another import of this name is running; or the disk is full.
     """
     target = check_name(name, root)
     found, notes = discover(source)
-    with resuming(target) as folder:
-        kept = {path for file in found for path in (_record(file, folder), _place(file, folder))}
-        for stale in {*folder.glob("chan*/*")} - kept:  # of an interrupted import of other files
-            stale.unlink()
+    kept = {place(file, Path()) for file in found for place in (_record, _place)}
+    with resuming(target, kept) as folder:
         finished = {file: report for file in found if (report := _finished(file, folder, skip_bad))}
         if finished:
             notes = [f"{len(finished)} files were finished by a call before this one", *notes]
@@ -86,13 +84,14 @@ def discover(source: Path) -> tuple[list[SourceFile], list[str]]:
     """The text files of a folder by channel and process, and notes on what it lacks.
 
     Raises:
-        DataError: Nothing found, two files for one process, or a file in another channel's folder.
+        DataError: Nothing found, two files for one process, a file in another channel's folder, or
+            one that cannot be read.
     """
-    paths = [source] if source.is_file() else sorted(
-        path for pattern in ("*.csv*", "chan*/*.csv*") for path in source.glob(pattern))
+    paths = _texts(source)
     named = [item for path in paths if (item := _named(path))]
     found = {(item.channel, item.process): item for item in named}
     for item in named:
+        check_readable(item.path)
         if (other := found[item.channel, item.process]) is not item:
             raise DataError(f"{item.path} and {other.path}: both are {item.process} of channel "
                             f"{item.channel}; keep one of them")
@@ -133,6 +132,14 @@ def _mev(gev: NDArray[np.float32]) -> NDArray[np.float64]:
     return gev.astype(np.float64) * MEV_PER_GEV
 
 
+def _texts(source: Path) -> list[Path]:
+    """The source if it is a file, else the text files in it and in its folders ``chan*``."""
+    inside = listed(source)
+    inside += [path for folder in inside if folder.name.startswith("chan")
+               for path in listed(folder)]
+    return [source] if source.is_file() else sorted(path for path in inside if ".csv" in path.name)
+
+
 def _named(path: Path) -> SourceFile | None:
     if match := BACKGROUND_NAME.fullmatch(path.name):
         channel, process = match[1], BACKGROUND
@@ -141,7 +148,7 @@ def _named(path: Path) -> SourceFile | None:
     else:
         return None
     folder = path.parent.name
-    if folder.startswith("chan") and folder != f"chan{channel}":
+    if folder in CHANNEL_FOLDERS and folder != f"chan{channel}":
         raise DataError(f"{path}: the name says channel {channel}, the folder {folder}; move or "
                         "rename it")
     return SourceFile(path, channel, process)

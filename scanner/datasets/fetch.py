@@ -15,6 +15,7 @@ from scanner.datasets.darkmachines import import_folder
 from scanner.datasets.download import Progress, Refused, Resumable, Unreachable, get_json
 from scanner.datasets.files import Dataset, check_name, data_root, open_dataset
 from scanner.datasets.import_report import ImportReport
+from scanner.datasets.published import CHANNEL_FOLDERS
 from scanner.datasets.unpack import need_space, unpacked
 from scanner.errors import DataError, DiskError
 
@@ -193,6 +194,6 @@ def _import(name: str, root: Path | None, archive: Path, origin: dict[str, str |
 def _with_channels(folder: Path) -> Path:
     """The folder that holds the channels: it may lie in another one."""
     inside = [path for path in folder.iterdir() if path.is_dir()]
-    if len(inside) == 1 and not inside[0].name.startswith("chan"):
+    if len(inside) == 1 and inside[0].name not in CHANNEL_FOLDERS:
         return inside[0]
     return folder

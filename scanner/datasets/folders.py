@@ -5,12 +5,38 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from scanner.errors import DataError, DiskError
+
+
+def listed(folder: Path) -> list[Path]:
+    """What a folder holds, by name; nothing of a file.
+
+    Raises:
+        DataError: It is not there, or cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except NotADirectoryError:
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def check_readable(file: Path) -> None:
+    """Open a file once.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise _unreadable(file, error) from error
 
 
 @contextmanager
@@ -28,11 +54,15 @@ def complete(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def resuming(target: Path) -> Iterator[Path]:
+def resuming(target: Path, kept: Collection[Path] = ()) -> Iterator[Path]:
     """A folder beside `target` that takes its place at the end.
 
     It stays for the next call after an interruption; after an error only if files in it are
     finished, which their records ``chan*/*.json`` say.
+
+    Args:
+        target: Its place.
+        kept: Files inside it that may be there from a call before; all others are removed.
 
     Raises:
         DataError: Another living process holds it.
@@ -45,11 +75,10 @@ def resuming(target: Path) -> Iterator[Path]:
         raise DiskError(f"{folder}: {error.strerror}; choose another folder of datasets, with "
                         "--data or SCANNER_DATA. Nothing was imported") from error
     with _held(folder):
-        for unfinished in folder.glob("chan*/.*"):
-            unfinished.unlink()
         if old.exists() and not target.exists():  # killed between the two renames below
             old.replace(target)
         try:
+            _clear(folder, {folder / path for path in kept})
             yield folder
             if target.exists():
                 shutil.rmtree(old, ignore_errors=True)
@@ -67,6 +96,20 @@ def resuming(target: Path) -> Iterator[Path]:
             if old.exists() and not target.exists():
                 old.replace(target)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: {error.strerror}; give files and folders that are there and that "
+                     "you may read. Nothing was imported")
+
+
+def _clear(folder: Path, kept: Collection[Path]) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds, then the folder
+        if not path.is_dir():
+            if path not in kept:
+                path.unlink()
+        elif not any(path.iterdir()):
+            path.rmdir()
 
 
 def _remove_unless_begun(folder: Path) -> None:

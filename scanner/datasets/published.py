@@ -37,6 +37,7 @@ SELECTIONS = {"1": Selection(200.0, 600.0, 0.2, jets=4, leading_jets=1),
               "3": Selection(100.0, 600.0)}
 LEPTON_PT, JET_PT, LEADING_JET_PT = 15.0, 50.0, 200.0  # GeV
 CHANNELS = tuple(SELECTIONS)
+CHANNEL_FOLDERS = tuple(f"chan{channel}" for channel in CHANNELS)
 LEPTONS, JETS = ("m+", "m-", "e+", "e-"), ("j", "b")
 ROUNDING = 1e-5  # numbers of the text format have six significant digits
 

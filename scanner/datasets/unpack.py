@@ -32,7 +32,8 @@ def unpacked(archive: Path, folder: Path) -> Iterator[Path]:
         with tarfile.open(archive) as tar:
             members = list(_checked(archive, tar))
     except DAMAGED as error:
-        raise DataError(f"{archive.name}: not a readable tar archive ({error})") from error
+        reason = str(error).partition("\n")[0].rstrip(":")  # without what each format says
+        raise DataError(f"{archive.name}: not a readable tar archive ({reason})") from error
     need_space(folder, 2 * sum(member.size for member in members), f"unpack {archive.name}")
     shutil.rmtree(folder, ignore_errors=True)
     try:

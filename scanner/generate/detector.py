@@ -10,6 +10,7 @@
 | electrons | abs eta < 2.47 without 1.37-1.52, efficiency 88 %, 78 % beyond 1.5, less at low pT |
 | muons | abs eta < 2.7, efficiency 95 % (60 % below 0.1), resolution 1.8 % + 0.012 %/GeV pT |
 | photons | abs eta < 2.37 without the gap, efficiency 85 %, pT > 20 GeV |
+| MET | towers, and 96 % of the muons above 4 GeV with their true momenta, not the measured ones |
 | isolation | pT in a cone of 0.4 below 12 % (muons 20 %) of the object's; leptons pT > 15 GeV |
 """
 

@@ -1,4 +1,7 @@
-"""Anti-kT jets (arXiv:0802.1189) by FastJet: clustering, calibration, overlap removal, b tags."""
+"""Anti-kT jets (arXiv:0802.1189) by FastJet: clustering, calibration, overlap removal, b tags.
+
+Jets start at 25 GeV, where the challenge's start at 20.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import awkward as ak
 import numpy as np
 import pythia8mc
 
+from scanner.errors import ScannerError
 from scanner.generate.particles import INVISIBLE, Particles
 from scanner.generate.processes import Gate, Process
 
@@ -68,6 +69,9 @@ class Generator:
     Args:
         process: The hard process.
         seed: Seed of all its random numbers, from 1 to `LARGEST_SEED`.
+
+    Raises:
+        ScannerError: PYTHIA refuses it.
     """
 
     def __init__(self, process: Process, seed: int) -> None:
@@ -76,7 +80,8 @@ class Generator:
         self._scale = process.scale
         for setting in (*COMMON, f"Random:seed={seed}", *process.settings):
             if not self._pythia.readString(setting):
-                raise RuntimeError(f"{process.name}: PYTHIA refuses {setting!r}")
+                raise ScannerError(f"{process.name}: PYTHIA refuses {setting!r}; install pythia8mc "
+                                   "anew, as pyproject.toml has it")
         if process.gate != Gate():
             self._pythia.setUserHooksPtr(self._veto)
         with tempfile.NamedTemporaryFile("w", suffix=".slha") as spectrum:
@@ -84,7 +89,8 @@ class Generator:
                 Path(spectrum.name).write_text(process.slha)
                 self._pythia.readString(f"SLHA:file={spectrum.name}")
             if not self._pythia.init():
-                raise RuntimeError(f"{process.name}: PYTHIA cannot start this process")
+                raise ScannerError(f"{process.name}: PYTHIA cannot start this process; choose "
+                                   "other masses, or leave it out of the recipe")
 
     def batches(self, events: int) -> Iterator[tuple[int, int, Particles]]:
         """First event, number of events, and particles of each batch; `events` in all."""

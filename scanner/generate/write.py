@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -58,12 +57,9 @@ def write(recipe: Recipe, found: Sequence[Made], root: Path | None, csv: Path | 
     used = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     text = describe(recipe.name, used, recipe.text, found)
     with resuming(check_name(recipe.name, root)) as folder:
-        for left_behind in folder.glob("chan*"):  # of an import of this name that was interrupted
-            shutil.rmtree(left_behind)
         for made in found:
-            path = folder / parquet_name(made.channel, made.name)
-            path.parent.mkdir(exist_ok=True)
-            pq.write_table(to_table(made.events), path, **parquet_options())
+            with complete(folder / parquet_name(made.channel, made.name)) as temporary:
+                pq.write_table(to_table(made.events), temporary, **parquet_options())
         (folder / "README.md").write_text(text)
         write_index(folder, f"generated with {used}", {
             parquet_name(made.channel, made.name): _facts(made) for made in found})
