@@ -46,7 +46,7 @@ def sweep(results: Path) -> int:
 
 def _damage(results: Path, trial: str) -> str:
     try:
-        table = store.read_table(store.table_path(results, trial), ["status"])
+        table = store.read_table(store.table_path(results, trial))
     except ResultError as error:
         return str(error).partition(";")[0]
     wanted = json.loads(table.schema.metadata.get(b"sizes", b"{}"))

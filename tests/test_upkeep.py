@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import make_trial
+from fake_results import write_results
 
 from scanner import store
+from scanner.collected import collect, plan_of
 from scanner.errors import ResultError
+from scanner.launch import _set_aside_damaged
 from scanner.place import Place
 from scanner.run import run_pack
 from scanner.upkeep import UNFINISHED_S, damaged, set_aside, sweep
@@ -41,6 +46,46 @@ def test_a_file_that_is_cut_off_is_named_and_made_again(trained, folder):
     assert store.done(trained) == set()
     assert run_pack([TRIAL], Place(trained)) == {TRIAL.id: "done"}
     assert damaged(trained, [TRIAL.id]) == {}
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(trained, tmp_path):
+    """Pages have checksums, and the footer a seal; a message is one line."""
+    path = store.table_path(tmp_path, TRIAL.id)
+    path.parent.mkdir()
+    whole = store.table_path(trained, TRIAL.id)
+    before, table = whole.read_bytes(), store.read_table(whole)
+    for bit in np.random.default_rng(0).choice(8 * len(before), 400, replace=False):
+        flipped = bytearray(before)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(flipped)
+        found = damaged(tmp_path, [TRIAL.id])
+        assert found or store.read_table(path).equals(table), bit
+        assert "\n" not in found.get(TRIAL.id, "")
+
+
+def test_a_table_of_an_earlier_version_has_nothing_to_compare(trained, tmp_path):
+    path = store.table_path(tmp_path, TRIAL.id)
+    path.parent.mkdir()
+    table = store.read_table(store.table_path(trained, TRIAL.id))
+    known = {key: text for key, text in table.schema.metadata.items() if key != b"seal"}
+    pq.write_table(table.replace_schema_metadata(known), path)
+    assert damaged(tmp_path, [TRIAL.id]) == {}
+    assert store.read_table(path).equals(table)
+
+
+def test_what_a_report_cannot_read_a_launch_sets_aside(tmp_path):
+    folder, trials = write_results(tmp_path / "a", seeds=(0, 1))
+    path = store.table_path(folder, trials[0].id)
+    body = bytearray(path.read_bytes())
+    auc = pq.read_metadata(path).row_group(0).column(4)
+    body[auc.data_page_offset + auc.total_compressed_size - 1] ^= 1
+    path.write_bytes(body)
+    assert list(collect(folder).damaged) == [path]
+    said = []
+    _set_aside_damaged(plan_of(store.read_scan(folder)), folder, said.append)
+    assert store.done(folder) == {trial.id for trial in trials[1:]}
+    assert len(said) == 1
+    assert "set aside, to be trained again" in said[0]
 
 
 def test_a_file_that_somebody_removed_is_no_damage(trained, tmp_path):
