@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,14 +97,33 @@ def wait_for_nodes(
         time.sleep(POLL_S)
 
 
-def _alive(nodes: list[dict[str, Any]]) -> set[str]:
-    """Names of the living nodes, or ids of those without a name of their own.
+def refuse_small_nodes(
+    slot: Mapping[str, float], nodes: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Refuse trials that would wait for ever.
 
-    A node that was started again is listed twice for a while, under one name.
+    Raises:
+        ClusterError: No living node has the `cpu` and `gpu` that a trial takes.
     """
-    living = [node for node in nodes if node["Alive"]]
-    return {node["NodeName"] if node.get("NodeName") not in (None, "", node["NodeManagerAddress"])
-            else node["NodeID"][:12] for node in living}  # fmt: skip
+    living = sorted((_name(n), n["Resources"].get("CPU", 0), n["Resources"].get("GPU", 0))
+                    for n in nodes() if n["Alive"])  # fmt: skip
+    if any(cpus >= slot["cpu"] and gpus >= slot["gpu"] for _, cpus, gpus in living):
+        return
+    there = "; ".join(f"{name}: {cpus:g} CPU, {gpus:g} GPU" for name, cpus, gpus in living)
+    text = f"a trial takes {slot['cpu']:g} CPU and {slot['gpu']:g} GPU; no node has that ({there})"
+    text += ": launch with more --cpus, ask SLURM for more (--cpus-per-task, --gpus-per-node)"
+    raise ClusterError(f"{text}, or change `resources` in the grid")
+
+
+def _alive(nodes: list[dict[str, Any]]) -> set[str]:
+    """Names of the living nodes; one that was started again is listed twice for a while."""
+    return {_name(node) for node in nodes if node["Alive"]}
+
+
+def _name(node: dict[str, Any]) -> str:
+    """The name of a node, or its id if it has none of its own."""
+    own = node.get("NodeName") not in (None, "", node["NodeManagerAddress"])
+    return str(node["NodeName"] if own else node["NodeID"][:12])
 
 
 def _missing(wanted: int, names: set[str], limit_s: float) -> str:
