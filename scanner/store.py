@@ -76,6 +76,12 @@ class Scan:
         return f"scanner launch {self.grid_path}{other}"
 
 
+def results_option(results: Path, name: str) -> str:
+    """What a command has to add for the folder of a scan of this name, if it is not the usual."""
+    usual = (Path("results") / name).absolute()
+    return "" if results.absolute() == usual else f" --results {results}"
+
+
 def write_scan(results: Path, scan: Scan) -> None:
     """Write `scan.json`."""
     made = {
