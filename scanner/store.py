@@ -106,7 +106,7 @@ def read_scan(results: Path) -> Scan:
     except FileNotFoundError:
         text = f"{results}: not a result folder (no scan.json); run `scanner launch GRID` first"
         raise ResultError(text) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         text = f"{path}: unreadable ({error}); run the same `scanner launch` again to rewrite it"
         raise ResultError(text) from error
 
