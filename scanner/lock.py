@@ -116,8 +116,8 @@ def scan_lock(results: Path, tell: Callable[[str], None] = lambda text: None) ->
 def _acquire(path: Path, owner: Owner, tell: Callable[[str], None]) -> None:
     """Create the lock, complete from its first moment: a hard link fails where one exists."""
     own = path.with_name(f".lock.{secrets.token_hex(8)}")
-    own.write_text(json.dumps(asdict(owner)))
     try:
+        own.write_text(json.dumps(asdict(owner)))
         for _ in range(2):
             try:
                 os.link(own, path)
@@ -126,7 +126,7 @@ def _acquire(path: Path, owner: Owner, tell: Callable[[str], None]) -> None:
                 _take_away(path, _refuse_if_alive(path, tell))
         raise ResultError(f"{path}: taken by another driver just now; wait for it")
     finally:
-        own.unlink()
+        own.unlink(missing_ok=True)
 
 
 def _take_away(path: Path, dead: Owner | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from scanner import store
 from scanner.errors import ResultError
 
+TEMPORARY = (".scan.json.*", ".compact.parquet.*", ".lock.*", "*/.*")
 UNFINISHED_S = 86_400.0  # no writer that lives takes a day for a file
 
 
@@ -36,7 +37,7 @@ def sweep(results: Path) -> int:
     system's.
     """
     last_s, removed = (results / "scan.json").stat().st_mtime - UNFINISHED_S, 0
-    for path in results.glob("*/.*"):
+    for path in (path for pattern in TEMPORARY for path in results.glob(pattern)):
         with suppress(FileNotFoundError):  # its writer lives
             if path.stat().st_mtime < last_s:
                 path.unlink()

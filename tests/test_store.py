@@ -131,3 +131,12 @@ def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
             pass
     finally:
         mount("remount,rw")
+
+
+def test_a_lock_that_a_full_disk_refuses_leaves_nothing(small_disk):
+    folder, _ = small_disk
+    with pytest.raises(OSError, match="No space left on device"):
+        (folder / "filler").write_bytes(bytes(400_000))
+    with pytest.raises(ResultError, match="No space left on device"), scan_lock(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["filler"]

@@ -109,15 +109,17 @@ def test_what_an_unreadable_file_asks_for_makes_it_again(trained, name):
     assert store.read_table(path).num_rows
 
 
-def test_only_what_is_old_is_swept(tmp_path):
+def test_only_what_is_old_and_unfinished_is_swept(tmp_path):
     (tmp_path / "trials").mkdir()
-    names = [".a.parquet.1", ".b.parquet.2", "c.parquet"]
-    old, new, result = paths = [tmp_path / "trials" / name for name in names]
-    now = (tmp_path / "scan.json")
-    for path in (*paths, now):
-        path.touch()
+    old = ["trials/.a.parquet.1", ".scan.json.x", ".compact.parquet.x", ".lock.1f", ".lock.beat.2f"]
+    kept = ["trials/.b.parquet.2", "trials/c.parquet", "lock", ".of_somebody"]
+    now = tmp_path / "scan.json"
+    now.touch()
     began = now.stat().st_mtime - UNFINISHED_S
-    for path, age_s in ((old, 1), (new, -1), (result, 1)):
-        os.utime(path, (began - age_s, began - age_s))
-    assert sweep(tmp_path) == 1
-    assert {path.name for path in (tmp_path / "trials").iterdir()} == {new.name, result.name}
+    for name in (*old, *kept):
+        age_s = -1 if name == kept[0] else 1
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (began - age_s, began - age_s))
+    assert sweep(tmp_path) == len(old)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*kept, "scan.json"}
