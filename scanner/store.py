@@ -197,9 +197,10 @@ def failures(results: Path) -> dict[str, dict[str, str]]:
 def read_failure(results: Path, key: str) -> dict[str, str]:
     """The failure record of a trial or search; one that says so where it cannot be read."""
     try:
-        found: dict[str, str] = json.loads((results / "failures" / f"{key}.json").read_text())
-        return {"class": "bug", "exception": "", "frame": "", **found}
-    except (OSError, ValueError) as error:
+        found = json.loads((results / "failures" / f"{key}.json").read_text())
+        known = {name: str(text) for name, text in found.items()}
+        return {"class": "bug", "exception": "", "frame": "", **known}
+    except (OSError, ValueError, AttributeError) as error:
         text = f"its record cannot be read: {error}"
         return {"class": "storage", "exception": text, "frame": ""}
 

@@ -84,6 +84,15 @@ def test_failures_of_done_trials_are_gone(tmp_path):
     assert store.failures(tmp_path) == {}
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '"bug"', '{"class": "bu'])
+def test_a_failure_record_that_is_none_says_so(tmp_path, text):
+    trial = make_trial()
+    write_text(tmp_path / "failures" / f"{trial.id}.json", text)
+    (record,) = store.failures(tmp_path).values()
+    assert record["class"] == "storage"
+    assert record["exception"].startswith("its record cannot be read: ")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder on a file system of its own, and the function that mounts it anew with options."""
