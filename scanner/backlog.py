@@ -85,7 +85,10 @@ class Backlog:
         if "interrupted" in kinds:
             self._waiting.append(task)
         elif "storage" in kinds:
-            self.stop(f"{self._results}: a worker could not write there; make room or mend it")
+            key = next(key for key, kind in outcome.items() if kind == "storage")
+            why = store.read_failure(self._results, key)["exception"]
+            text = f"{self._results}: a worker could not write there: {why}"
+            self.stop(f"{text}; make room or mend it")
         elif kinds & {"data", "bug"}:
             self._failed(next(key for key, kind in outcome.items() if kind in ("data", "bug")))
 

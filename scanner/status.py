@@ -40,6 +40,7 @@ class Status:
         diverged: Trials whose result is that they diverged.
         pending: Trials neither done nor failed.
         failed: Failure class -> ids of trials, or of searches.
+        causes: Failure class -> the exception of the first of them.
         wall_s: Median training time of a done trial, None before the first.
         absent: Channels of the grid that its dataset lacks, and that are therefore left out.
         damaged: What is wrong with results that cannot be read; they count as pending.
@@ -52,6 +53,7 @@ class Status:
     diverged: int
     pending: int
     failed: dict[str, tuple[str, ...]]
+    causes: dict[str, str]
     wall_s: float | None
     absent: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
@@ -82,6 +84,8 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     known = units(planned, results)
     failed = {kind: tuple(unit.id for unit in known if unit.failed == kind)
               for kind in sorted({unit.failed for unit in known} - {""})}  # fmt: skip
+    causes = {kind: store.read_failure(results, ids[0])["exception"]
+              for kind, ids in failed.items()}  # fmt: skip
     pending = sum(unit.left for unit in known if not unit.failed)
     finished = [key for unit in known for key in unit.done]
     damaged = damaged_of(results, finished)
@@ -90,7 +94,8 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     states = Counter(str(row["status"]) for row in rows)
     wall_s = statistics.median(float(row["wall_s"]) for row in rows) if rows else None
     counts = planned.n_trials, len(rows), states["diverged"], pending
-    return Status(results, command, *counts, failed, wall_s, grid.absent, tuple(damaged.values()))
+    faults = tuple(damaged.values())
+    return Status(results, command, *counts, failed, causes, wall_s, grid.absent, faults)
 
 
 def describe(state: Status) -> str:
@@ -108,7 +113,7 @@ def describe(state: Status) -> str:
     for kind, ids in sorted(state.failed.items()):
         advice = f"{ADVICE.get(kind, '')} run `{state.command}{_retry(kind)}`".strip()
         lines.append(f"  {kind}: {len(ids)} ({', '.join(ids[:3])}{', ...' if ids[3:] else ''})")
-        lines.append(f"    {advice}")
+        lines += [f"    {text}" for text in (*state.causes[kind].splitlines()[:1], advice)]
     lines.append(f"next: {_next(state)}")
     return "\n".join(lines)
 

@@ -168,13 +168,14 @@ def test_an_exception_that_no_worker_recorded_is_recorded(backlog, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("data", "mend them"), ("storage", "could not write there; make room")]
-)
+    ("kind", "words"),
+    [("data", "do not serve: Error('why'); mend them"),
+     ("storage", "could not write there: Error('why'); make room")],
+)  # fmt: skip
 def test_what_does_not_mend_itself_stops_the_scan(backlog, tmp_path, kind, words):
     jobs = backlog(1, 1, 1)
     pack, running = run_next(jobs), run_next(jobs, "other")
-    if kind == "data":
-        write_failures(tmp_path, pack, {"class": "data", "exception": "DataError('x')"})
+    write_failures(tmp_path, pack, {"class": kind, "exception": "Error('why')"})
     jobs.ended("worker", outcome(pack, kind))
     assert words in jobs.stopped
     assert jobs.hand_out("worker") is None

@@ -58,6 +58,17 @@ def test_counts_failures_and_the_next_command(scan):
     assert text.splitlines()[-1] == "next: scanner launch grid.yaml"
 
 
+def test_a_class_of_failures_has_the_cause_of_its_first(scan):
+    path, results, trials = scan
+    why = "ResultError('weights/a.pt: cannot be written (No space left on device)')"
+    store.write_failure(results, trials[0], {"class": "storage", "exception": why})
+    death = "it died\n\tactor: 1"
+    store.write_failure(results, trials[1], {"class": "crashed", "exception": death})
+    text = describe(status(path))
+    assert f"  storage: 1 ({trials[0].id})\n    {why}\n    make room" in text
+    assert f"  crashed: 1 ({trials[1].id})\n    it died\n    its worker died" in text
+
+
 def test_a_complete_scan_is_to_be_reported(scan):
     _, results, trials = scan
     for trial in trials:
