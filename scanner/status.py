@@ -23,7 +23,6 @@ ADVICE = {
                " see the workers' logs, then",
     "data": "mend the data, then",
     "storage": "make room or repair the folder, then",
-    "preempted": "",
     "bug": "read the traceback in failures/; once mended,",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from scanner import store
 from scanner.errors import ResultError
 
-TEMPORARY = (".scan.json.*", ".compact.parquet.*", ".lock.*", "*/.*")
+TEMPORARY = (".scan.json.*", ".compact.parquet.*", ".lock.*", "*/.*", "stop/*")
 UNFINISHED_S = 86_400.0  # no writer that lives takes a day for a file
 
 
@@ -31,7 +31,7 @@ def set_aside(results: Path, trial: str) -> None:
 
 
 def sweep(results: Path) -> int:
-    """Remove temporary files that nobody has written to for a day; gives their number.
+    """Remove temporary files, and markers of stops, that are older than a day; gives their number.
 
     Their age is taken against `scan.json`, which a launch has just written: by one clock, the file
     system's.

@@ -166,7 +166,7 @@ def test_failures_stay_until_they_are_asked_for(tmp_path):
     planned = plan(load_grid(write_grid(tmp_path)))
     bug, lost, *_ = planned.trials
     store.write_failure(tmp_path, bug, {"class": "bug"})
-    store.write_failure(tmp_path, lost, {"class": "preempted"})
+    store.write_failure(tmp_path, lost, {"class": "storage"})
 
     def ids(**options):
         return {t.id for pack in pending_jobs(planned, tmp_path, **options) for t in pack}

@@ -131,7 +131,7 @@ def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
     folder, mount = small_disk
     assert mount("remount,ro")
     try:
-        with pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"):
+        with pytest.raises(ResultError, match=r"Read-only file system.*--results, --out"):
             write_text(folder / "a.txt", "x")
         with (
             pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"),

@@ -110,14 +110,16 @@ def test_what_an_unreadable_file_asks_for_makes_it_again(trained, name):
 
 
 def test_only_what_is_old_and_unfinished_is_swept(tmp_path):
-    (tmp_path / "trials").mkdir()
-    old = ["trials/.a.parquet.1", ".scan.json.x", ".compact.parquet.x", ".lock.1f", ".lock.beat.2f"]
-    kept = ["trials/.b.parquet.2", "trials/c.parquet", "lock", ".of_somebody"]
+    for folder in ("trials", "stop"):
+        (tmp_path / folder).mkdir()
+    old = ["trials/.a.parquet.1", ".scan.json.x", ".compact.parquet.x", ".lock.1f", ".lock.beat.2f",
+           "stop/host.1"]  # fmt: skip
+    kept = ["trials/.b.parquet.2", "stop/host.2", "trials/c.parquet", "lock", ".of_somebody"]
     now = tmp_path / "scan.json"
     now.touch()
     began = now.stat().st_mtime - UNFINISHED_S
     for name in (*old, *kept):
-        age_s = -1 if name == kept[0] else 1
+        age_s = -1 if name in kept[:2] else 1
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (began - age_s, began - age_s))
     assert sweep(tmp_path) == len(old)
