@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +17,12 @@ from typing import Any
 
 from scanner.batch import node_names
 from scanner.errors import ClusterError
+from scanner.lock import died_here, sign
 
 OBJECT_STORE_BYTES = 200_000_000
 NODES_WAIT_S = 300.0
 POLL_S = 0.2
+TEMPORARY, PREFIX, OWNER = Path("/tmp"), "scanner-", "owner"  # short: sockets lie in it
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def connected(site: Site, gpus: float, tell: Callable[[str], None]) -> Iterator[
     Raises:
         ClusterError: There is no such cluster, the token is wrong, or nodes are missing.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="scanner-", dir="/tmp"))
+    scratch = _scratch()
     os.environ |= _environment(scratch, local=site.address is None)
     import ray
 
@@ -113,6 +115,17 @@ def refuse_small_nodes(
     text = f"a trial takes {slot['cpu']:g} CPU and {slot['gpu']:g} GPU; no node has that ({there})"
     text += ": launch with more --cpus, ask SLURM for more (--cpus-per-task, --gpus-per-node)"
     raise ClusterError(f"{text}, or change `resources` in the grid")
+
+
+def _scratch() -> Path:
+    """A new scratch folder; those that killed drivers of this user left here, with a token, go."""
+    for folder in TEMPORARY.glob(f"{PREFIX}????????"):
+        with suppress(OSError):  # somebody else is as quick
+            if folder.lstat().st_uid == os.getuid() and died_here(folder / OWNER):
+                shutil.rmtree(folder)
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=TEMPORARY))
+    sign(made / OWNER)
+    return made
 
 
 def _alive(nodes: list[dict[str, Any]]) -> set[str]:

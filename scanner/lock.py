@@ -115,6 +115,19 @@ def scan_lock(results: Path, tell: Callable[[str], None] = lambda text: None) ->
         lock.release()
 
 
+def sign(path: Path) -> None:
+    """Write this process's name into a file, for `died_here`."""
+    path.write_text(json.dumps(asdict(_self())))
+
+
+def died_here(path: Path) -> bool:
+    """Whether a file names a process of this machine that lives no more."""
+    owner = _read(path)
+    if owner is None or owner.machine != _machine():
+        return False
+    return _started(owner.pid) != owner.started
+
+
 def _acquire(path: Path, owner: Owner, tell: Callable[[str], None]) -> None:
     """Create the lock, complete from its first moment: a hard link fails where one exists."""
     own = path.with_name(f".lock.{secrets.token_hex(8)}")

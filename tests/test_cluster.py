@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from scanner import cluster
@@ -52,3 +56,26 @@ def test_a_cluster_without_a_token_is_one_error(monkeypatch):
         connected(Site("127.0.0.1:1"), 0, lambda text: None),
     ):
         pass
+
+
+def test_what_a_killed_driver_left_goes_with_its_token(tmp_path, monkeypatch):
+    """Never a folder of a living process, of another machine, of another name, or one unsigned."""
+    monkeypatch.setattr(cluster, "TEMPORARY", tmp_path)
+    own = cluster._scratch()
+    signed = json.loads((own / "owner").read_text())
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead = {**signed, "pid": child.pid}
+    owners = {"scanner-deaddead": dead, "scanner-reused00": {**signed, "started": 1},
+              "scanner-far00000": {**dead, "machine": "another"}, "scanner-mine": dead,
+              "scanner-unsigned": None}  # fmt: skip
+    for name, owner in owners.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").touch()
+        if owner:
+            (tmp_path / name / "owner").write_text(json.dumps(owner))
+    (tmp_path / "scanner-linked00").symlink_to(tmp_path / "scanner-mine")
+    kept = {path.name for path in tmp_path.iterdir()} - {"scanner-deaddead", "scanner-reused00"}
+    new = cluster._scratch()
+    assert {path.name for path in tmp_path.iterdir()} == kept | {new.name}
+    assert (tmp_path / "scanner-mine" / "token").exists()
