@@ -65,4 +65,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _refused(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be written ({error.strerror or error}); make room or use --results DIR"
+    text = f"{path}: cannot be written ({error.strerror or error})"
+    return f"{text}; make room or name another folder (--results, --out)"

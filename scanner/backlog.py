@@ -85,7 +85,10 @@ class Backlog:
         if "interrupted" in kinds:
             self._waiting.append(task)
         elif "storage" in kinds:
-            self.stop(f"{self._results}: a worker could not write there; make room or mend it")
+            key = next(key for key, kind in outcome.items() if kind == "storage")
+            why = store.read_failure(self._results, key)["exception"]
+            text = f"{self._results}: a worker could not write there: {why}"
+            self.stop(f"{text}; make room or mend it")
         elif kinds & {"data", "bug"}:
             self._failed(next(key for key, kind in outcome.items() if kind in ("data", "bug")))
 
@@ -100,13 +103,17 @@ class Backlog:
         self._waiting.append(self._running.pop(name))
 
     def died(self, name: str, text: str, *, memory: bool = False) -> None:
-        """A task's worker died on a living node, for want of memory or for no reason known."""
+        """A task's worker died on a living node, for want of memory or for no reason known.
+
+        That may be want of memory too, for which a batch job's limit kills without a word: from the
+        second death on it is tried in halves, which count on.
+        """
         task = self._running.pop(name)
         past, mark = self._past.get(task, _Past()), progress_mark(self._results, self.job(task))
         deaths = past.deaths + 1 if mark == past.mark else 1
         self._past[task] = replace(past, deaths=deaths, mark=mark)
         if deaths < (2 if memory else MOST_DEATHS):
-            self._again(task, halve=memory)
+            self._again(task, halve=memory or deaths > 1)
         else:
             kind = "out_of_memory" if memory else "crashed"
             record = {"class": kind, "exception": text, "frame": "", "traceback": text}

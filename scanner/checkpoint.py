@@ -13,7 +13,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from scanner.trial import Trial
 
 LOOK_S = 2.0  # between looks at the clock and for a wish to stop
 WRITING_SHARE = 0.05  # of the time, at most
+NOTES = "logs/workers.log"
 Record = dict[str, Any]
 log = logging.getLogger(__name__)
 
@@ -158,5 +161,12 @@ def _maker(place: Place) -> dict[str, str]:
 
 
 def _remove(path: Path, why: str) -> None:
-    log.warning("%s: %s; removed, its training begins anew", path, why)
+    """Remove a checkpoint with a word in the scan's own log: nobody sees a worker's."""
+    text = f"{path}: {why}; removed, its training begins anew"
+    log.warning(text)
+    notes = path.parents[1] / NOTES
+    with suppress(OSError):  # no room, which the next file will say
+        notes.parent.mkdir(exist_ok=True)
+        with notes.open("a") as file:
+            file.write(f"{datetime.now(UTC):%F %T} {text}\n")
     path.unlink(missing_ok=True)

@@ -93,15 +93,17 @@ def launch(
 @cli.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--results", type=FOLDER, help="Result folder of a grid (results/<name>).")
-@click.option("--check", is_flag=True, help="Exit with 3 if something is left to run.")
+@click.option(
+    "--check", is_flag=True, help="Exit with 3 if something is left to run, else 1 after failures."
+)
 def status(target: Path, results: Path | None, check: bool) -> None:
     """Say what the scan of TARGET, a grid file or a result folder, has done and what is next."""
     from scanner.status import describe
 
     state = scanner.status(target, results)
     click.echo(describe(state))
-    if check and state.left:
-        sys.exit(LEFT)
+    if check and (state.left or state.failed):
+        sys.exit(LEFT if state.left else FAILED)
 
 
 @cli.command()

@@ -8,8 +8,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +17,12 @@ from typing import Any
 
 from scanner.batch import node_names
 from scanner.errors import ClusterError
+from scanner.lock import died_here, sign
 
 OBJECT_STORE_BYTES = 200_000_000
 NODES_WAIT_S = 300.0
 POLL_S = 0.2
+TEMPORARY, PREFIX, OWNER = Path("/tmp"), "scanner-", "owner"  # short: sockets lie in it
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def connected(site: Site, gpus: float, tell: Callable[[str], None]) -> Iterator[
     Raises:
         ClusterError: There is no such cluster, the token is wrong, or nodes are missing.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="scanner-", dir="/tmp"))
+    scratch = _scratch()
     os.environ |= _environment(scratch, local=site.address is None)
     import ray
 
@@ -97,14 +99,44 @@ def wait_for_nodes(
         time.sleep(POLL_S)
 
 
-def _alive(nodes: list[dict[str, Any]]) -> set[str]:
-    """Names of the living nodes, or ids of those without a name of their own.
+def refuse_small_nodes(
+    slot: Mapping[str, float], nodes: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Refuse trials that would wait for ever.
 
-    A node that was started again is listed twice for a while, under one name.
+    Raises:
+        ClusterError: No living node has the `cpu` and `gpu` that a trial takes.
     """
-    living = [node for node in nodes if node["Alive"]]
-    return {node["NodeName"] if node.get("NodeName") not in (None, "", node["NodeManagerAddress"])
-            else node["NodeID"][:12] for node in living}  # fmt: skip
+    living = sorted((_name(n), n["Resources"].get("CPU", 0), n["Resources"].get("GPU", 0))
+                    for n in nodes() if n["Alive"])  # fmt: skip
+    if any(cpus >= slot["cpu"] and gpus >= slot["gpu"] for _, cpus, gpus in living):
+        return
+    there = "; ".join(f"{name}: {cpus:g} CPU, {gpus:g} GPU" for name, cpus, gpus in living)
+    text = f"a trial takes {slot['cpu']:g} CPU and {slot['gpu']:g} GPU; no node has that ({there})"
+    text += ": launch with more --cpus, ask SLURM for more (--cpus-per-task, --gpus-per-node)"
+    raise ClusterError(f"{text}, or change `resources` in the grid")
+
+
+def _scratch() -> Path:
+    """A new scratch folder; those that killed drivers of this user left here, with a token, go."""
+    for folder in TEMPORARY.glob(f"{PREFIX}????????"):
+        with suppress(OSError):  # somebody else is as quick
+            if folder.lstat().st_uid == os.getuid() and died_here(folder / OWNER):
+                shutil.rmtree(folder)
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=TEMPORARY))
+    sign(made / OWNER)
+    return made
+
+
+def _alive(nodes: list[dict[str, Any]]) -> set[str]:
+    """Names of the living nodes; one that was started again is listed twice for a while."""
+    return {_name(node) for node in nodes if node["Alive"]}
+
+
+def _name(node: dict[str, Any]) -> str:
+    """The name of a node, or its id if it has none of its own."""
+    own = node.get("NodeName") not in (None, "", node["NodeManagerAddress"])
+    return str(node["NodeName"] if own else node["NodeID"][:12])
 
 
 def _missing(wanted: int, names: set[str], limit_s: float) -> str:

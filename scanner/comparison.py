@@ -51,10 +51,13 @@ def agreement(ranked: pd.DataFrame, merit: str) -> pd.DataFrame:
         merit: Which merit.
 
     Returns:
-        A row and a column per method; missing where a method ties all models, which orders nothing.
+        A row and a column per method; missing where a method ties all models, or there is only one,
+        which orders nothing.
     """
     rows = ranked[(ranked["channel"] == "All") & (ranked["merit"] == merit)]
     places = rows.pivot(index="model", columns="method", values="place")[[*RANKINGS]]
+    if len(places) < 2:  # of which scipy warns
+        return pd.DataFrame(np.nan, [*RANKINGS], [*RANKINGS])
     taus = [[float(kendalltau(places[a], places[b]).statistic) for b in RANKINGS]
             for a in RANKINGS]  # fmt: skip
     return pd.DataFrame(taus, [*RANKINGS], [*RANKINGS])

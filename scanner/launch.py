@@ -111,7 +111,7 @@ def launch(
 
     with scan_lock(folder, tell) as lock, stoppable(folder) as stop:
         lock.on_loss = stop.request
-        _record(folder, Path(grid), parsed, data_root)
+        _record(folder, Path(grid), parsed, data_root, tell)
         upkeep.sweep(folder)
         _set_aside_damaged(planned, folder, tell)
         before, _ = counted(planned, folder)
@@ -133,18 +133,30 @@ def _set_aside_damaged(planned: Plan, results: Path, tell: Callable[[str], None]
         tell(f"{why}: set aside, to be trained again")
 
 
-def _record(results: Path, path: Path, grid: Grid, data_root: Path | None) -> None:
+def _record(
+    results: Path, path: Path, grid: Grid, data_root: Path | None, tell: Callable[[str], None]
+) -> None:
     """Write `scan.json`, unless the dataset is not the one the scan was begun with."""
     digest = open_dataset(grid.dataset, data_root).digest
-    if (results / "scan.json").exists():
-        before = store.read_scan(results)
-        if (before.dataset, before.dataset_digest) != (grid.dataset, digest):
-            text = f"{results}: begun with dataset {before.dataset} ({before.dataset_digest[:12]})"
-            text += f", which is now {grid.dataset} ({digest[:12]})"
-            raise DataError(f"{text}; give the scan another name or --results DIR")
+    before = _before(results, tell)
+    if before and (before.dataset, before.dataset_digest) != (grid.dataset, digest):
+        text = f"{results}: begun with dataset {before.dataset} ({before.dataset_digest[:12]})"
+        text += f", which is now {grid.dataset} ({digest[:12]})"
+        raise DataError(f"{text}; give the scan another name or --results DIR")
     made = provenance("driver")
     scan = store.Scan(str(path), path.read_text(), grid.dataset, digest, made, grid.channels)
     store.write_scan(results, scan)
+
+
+def _before(results: Path, tell: Callable[[str], None]) -> store.Scan | None:
+    """The scan as it was last launched; None for a new one, or where nobody can read it."""
+    if not (results / "scan.json").exists():
+        return None
+    try:
+        return store.read_scan(results)
+    except ResultError as error:
+        tell(f"{str(error).partition(';')[0]}: written again")
+        return None
 
 
 def _place(results: Path, data_root: Path | None, resources: Resources, stop: Stop) -> Place:

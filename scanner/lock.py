@@ -7,6 +7,7 @@ two machines are ever compared. Nothing relies on locks of the file system.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ from scanner.errors import ResultError
 BEAT_S = 10.0
 SILENT_S = 60.0  # after which an owner elsewhere is dead; file systems delay what others see
 POLL_S = 0.5
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # of file systems without hard links
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,18 @@ class Lock:
         """Stop the heart and remove the lock, if it is still ours."""
         self._over.set()
         self._thread.join()
-        if self.taken_by is None and _read(self._path) == self._owner:
+        if self.taken_by is None and _names(self._path, self._owner):
             self._path.unlink(missing_ok=True)
             _beat_path(self._path).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while True:
-            holder = _read(self._path)
-            if holder not in (self._owner, None):
-                self.taken_by = holder
-                self.on_loss()
-                return
-            with suppress(OSError):  # a full disk does not stop a driver
+            with suppress(OSError):  # a full disk, or a network's hiccup, does not stop a driver
+                holder = _read(self._path)
+                if holder not in (self._owner, None):
+                    self.taken_by = holder
+                    self.on_loss()
+                    return
                 _write(_beat_path(self._path), secrets.token_hex(8))
             if self._over.wait(BEAT_S):
                 return
@@ -113,20 +115,33 @@ def scan_lock(results: Path, tell: Callable[[str], None] = lambda text: None) ->
         lock.release()
 
 
+def sign(path: Path) -> None:
+    """Write this process's name into a file, for `died_here`."""
+    path.write_text(json.dumps(asdict(_self())))
+
+
+def died_here(path: Path) -> bool:
+    """Whether a file names a process of this machine that lives no more."""
+    owner = _read(path)
+    if owner is None or owner.machine != _machine():
+        return False
+    return _started(owner.pid) != owner.started
+
+
 def _acquire(path: Path, owner: Owner, tell: Callable[[str], None]) -> None:
     """Create the lock, complete from its first moment: a hard link fails where one exists."""
     own = path.with_name(f".lock.{secrets.token_hex(8)}")
-    own.write_text(json.dumps(asdict(owner)))
     try:
+        own.write_text(json.dumps(asdict(owner)))
         for _ in range(2):
             try:
-                os.link(own, path)
+                _link(own, path)
                 return
             except FileExistsError:
                 _take_away(path, _refuse_if_alive(path, tell))
         raise ResultError(f"{path}: taken by another driver just now; wait for it")
     finally:
-        own.unlink()
+        own.unlink(missing_ok=True)
 
 
 def _take_away(path: Path, dead: Owner | None) -> None:
@@ -134,10 +149,29 @@ def _take_away(path: Path, dead: Owner | None) -> None:
     aside = path.with_name(f".lock.{secrets.token_hex(8)}")
     with suppress(FileNotFoundError):
         path.rename(aside)
-        if _read(aside) != dead:
+        if not _names(aside, dead):
             with suppress(FileExistsError):
-                os.link(aside, path)
+                _link(aside, path)
         aside.unlink()
+
+
+def _link(own: Path, path: Path) -> None:
+    """Give a complete file a second name, or a copy where the file system has no hard links.
+
+    Raises:
+        FileExistsError: The name is taken, and not by this file: a network file system may lose the
+            answer to a request that it has met, and then refuse its repetition.
+    """
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        if own.stat().st_nlink != 2:
+            raise
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with path.open("x") as file:
+            file.write(own.read_text())
 
 
 def _refuse_if_alive(path: Path, tell: Callable[[str], None]) -> Owner | None:
@@ -193,12 +227,24 @@ def _beat_path(path: Path) -> Path:
 
 
 def _read(path: Path) -> Owner | None:
-    """The owner that a lock names; None where there is no lock, or a torn one."""
+    """The owner that a lock names; None where there is no lock, or a torn one.
+
+    Raises:
+        OSError: It cannot be read, which says nothing of its owner.
+    """
     try:
         raw = json.loads(path.read_text())
         return Owner(**{key: raw[key] for key in asdict(Owner()) if key in raw})
-    except (OSError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def _names(path: Path, owner: Owner | None) -> bool:
+    """Whether a lock names this owner; not where it cannot be read."""
+    try:
+        return _read(path) == owner
+    except OSError:
+        return False
 
 
 def _text(path: Path) -> str:

@@ -32,8 +32,7 @@ def _command(path: Path) -> str:
     folder = path.parent.parent
     scan = store.read_scan(folder)
     planned = plan_of(scan)
-    where = "" if folder == Path("results") / planned.name else f" --results {folder}"
-    launch = f"{scan.command}{where}"
+    launch = f"{scan.command}{store.results_option(folder, planned.name)}"
     if path.parent.name == "trials":
         return launch
     trials = [trial.id for trial in store.standing(folder, planned)

@@ -16,7 +16,7 @@ from scanner.plan import Plan
 from scanner.study import Study
 from scanner.trial import Trial
 
-RETRIED = ("preempted", "storage")
+RETRIED = ("storage",)
 Job: TypeAlias = tuple[Trial, ...] | Study  # what one worker runs at a time: a pack or a search
 
 

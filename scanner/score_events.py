@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from scanner import store
+from scanner import parquet, store
 from scanner.atomic import write_atomic, write_text
 from scanner.datasets import read_file
 from scanner.datasets.files import sha256
@@ -212,7 +212,7 @@ def _write(
     columns = {str(name): scores[name].to_numpy() for name in scores}
     paths = [folder / name for name in ("scores.parquet", "above.parquet", "above.csv")]
     store.write_scores(paths[0], columns, metadata)
-    store.write_table(paths[1], pa.Table.from_pandas(listed, preserve_index=False))
+    parquet.write_table(paths[1], pa.Table.from_pandas(listed, preserve_index=False))
     write_text(paths[2], to_csv(listed))
     figure = draw()
     for kind, words in UNDATED.items():

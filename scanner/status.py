@@ -23,7 +23,6 @@ ADVICE = {
                " see the workers' logs, then",
     "data": "mend the data, then",
     "storage": "make room or repair the folder, then",
-    "preempted": "",
     "bug": "read the traceback in failures/; once mended,",
 }
 
@@ -34,24 +33,26 @@ class Status:
 
     Attributes:
         results: The result folder.
-        grid_path: Where the grid was read from.
+        command: The command that goes on with it.
         planned: Trials of the grid; every training of a search is one.
         done: Trials with a result, diverged ones included.
         diverged: Trials whose result is that they diverged.
         pending: Trials neither done nor failed.
         failed: Failure class -> ids of trials, or of searches.
+        causes: Failure class -> the exception of the first of them.
         wall_s: Median training time of a done trial, None before the first.
         absent: Channels of the grid that its dataset lacks, and that are therefore left out.
         damaged: What is wrong with results that cannot be read; they count as pending.
     """
 
     results: Path
-    grid_path: str
+    command: str
     planned: int
     done: int
     diverged: int
     pending: int
     failed: dict[str, tuple[str, ...]]
+    causes: dict[str, str]
     wall_s: float | None
     absent: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
@@ -73,14 +74,17 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     grid: Grid
     if target.is_dir():
         scan = store.read_scan(target)
-        results, path, grid = target, scan.grid_path, scan.grid()
+        results, command, grid = target, scan.command, scan.grid()
     else:
         grid = load_grid(target)
-        results, path = results or Path("results") / grid.name, str(target)
+        results, command = results or Path("results") / grid.name, f"scanner launch {target}"
+    command += store.results_option(results, grid.name)
     planned = plan(grid)
     known = units(planned, results)
     failed = {kind: tuple(unit.id for unit in known if unit.failed == kind)
               for kind in sorted({unit.failed for unit in known} - {""})}  # fmt: skip
+    causes = {kind: store.read_failure(results, ids[0])["exception"]
+              for kind, ids in failed.items()}  # fmt: skip
     pending = sum(unit.left for unit in known if not unit.failed)
     finished = [key for unit in known for key in unit.done]
     damaged = damaged_of(results, finished)
@@ -89,7 +93,8 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     states = Counter(str(row["status"]) for row in rows)
     wall_s = statistics.median(float(row["wall_s"]) for row in rows) if rows else None
     counts = planned.n_trials, len(rows), states["diverged"], pending
-    return Status(results, path, *counts, failed, wall_s, grid.absent, tuple(damaged.values()))
+    faults = tuple(damaged.values())
+    return Status(results, command, *counts, failed, causes, wall_s, grid.absent, faults)
 
 
 def describe(state: Status) -> str:
@@ -104,15 +109,23 @@ def describe(state: Status) -> str:
     if state.wall_s is not None and state.pending:
         minutes = state.wall_s * state.pending / len(os.sched_getaffinity(0)) / 60
         lines.append(f"  about {minutes:.0f} min left with every CPU of this machine")
-    launch = f"scanner launch {state.grid_path}"
     for kind, ids in sorted(state.failed.items()):
-        retry = "" if kind in RETRIED else f" --retry {kind}"
-        advice = f"{ADVICE.get(kind, '')} run `{launch}{retry}`".strip()
+        advice = f"{ADVICE.get(kind, '')} run `{state.command}{_retry(kind)}`".strip()
         lines.append(f"  {kind}: {len(ids)} ({', '.join(ids[:3])}{', ...' if ids[3:] else ''})")
-        lines.append(f"    {advice}")
-    report = f"scanner report {state.results}"
-    lines.append(f"next: {report if state.done == state.planned else launch}")
+        lines += [f"    {text}" for text in (*state.causes[kind].splitlines()[:1], advice)]
+    lines.append(f"next: {_next(state)}")
     return "\n".join(lines)
+
+
+def _next(state: Status) -> str:
+    if state.done == state.planned:
+        return f"scanner report {state.results}"
+    return state.command + ("" if state.left else "".join(map(_retry, sorted(state.failed))))
+
+
+def _retry(kind: str) -> str:
+    """The option that has failures of this class run again."""
+    return "" if kind in RETRIED else f" --retry {kind}"
 
 
 def _first_row(results: Path, key: str) -> dict[str, str | float]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from scanner import parquet
 from scanner.atomic import write_atomic, write_text
 from scanner.errors import ResultError
 from scanner.grid import Grid, parse
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEMA_VERSION = "1"
-SMALL = 200_000  # bytes in memory
 METRICS = pa.schema([
     *((name, pa.string()) for name in ("score", "stage", "signal", "status")),
     *((name, pa.float64()) for name in ("auc", "eps_s_1e-2", "eps_s_1e-3", "eps_s_1e-4")),
@@ -77,18 +76,10 @@ class Scan:
         return f"scanner launch {self.grid_path}{other}"
 
 
-def write_table(path: Path, table: pa.Table, *, keep: bool = False) -> bool:
-    """Write a Parquet table as `write_atomic` does.
-
-    Float columns are stored byte by byte, which packs best. A small table is packed by Snappy: the
-    file is as small as by Zstandard and read twice as fast, which counts for 10,000 trials.
-    """
-    floats = [f.name for f in table.schema if pa.types.is_floating(f.type)]
-    words = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    encoding = dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None
-    return write_atomic(path, lambda temporary: pq.write_table(
-        table, temporary, compression="snappy" if table.nbytes < SMALL else "zstd",
-        use_dictionary=words or False, column_encoding=encoding), keep=keep)  # fmt: skip
+def results_option(results: Path, name: str) -> str:
+    """What a command has to add for the folder of a scan of this name, if it is not the usual."""
+    usual = (Path("results") / name).absolute()
+    return "" if results.absolute() == usual else f" --results {results}"
 
 
 def write_scan(results: Path, scan: Scan) -> None:
@@ -115,7 +106,7 @@ def read_scan(results: Path) -> Scan:
     except FileNotFoundError:
         text = f"{results}: not a result folder (no scan.json); run `scanner launch GRID` first"
         raise ResultError(text) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         text = f"{path}: unreadable ({error}); run the same `scanner launch` again to rewrite it"
         raise ResultError(text) from error
 
@@ -125,7 +116,7 @@ def write_metrics(
 ) -> bool:
     """Write a table of metrics with its trial and provenance, as `write_atomic` does."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=METRICS)
-    return write_table(path, _with(table, metadata), keep=keep)
+    return parquet.write_table(path, _with(table, metadata), keep=keep)
 
 
 def write_result(results: Path, trial: Trial, rows: Sequence[Row], metadata: Metadata) -> bool:
@@ -141,13 +132,13 @@ def write_result(results: Path, trial: Trial, rows: Sequence[Row], metadata: Met
 
 def write_rows(path: Path, table: pa.Table, metadata: Metadata) -> None:
     """Write a table with metadata that `read_table` accepts."""
-    write_table(path, _with(table, metadata))
+    parquet.write_table(path, _with(table, metadata))
 
 
 def write_history(results: Path, trial: Trial, rows: Sequence[Row]) -> None:
     """Write the losses per epoch."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=HISTORY)
-    write_table(results / "history" / f"{trial.id}.parquet", table)
+    parquet.write_table(results / "history" / f"{trial.id}.parquet", table)
 
 
 def write_weights(
@@ -206,9 +197,10 @@ def failures(results: Path) -> dict[str, dict[str, str]]:
 def read_failure(results: Path, key: str) -> dict[str, str]:
     """The failure record of a trial or search; one that says so where it cannot be read."""
     try:
-        found: dict[str, str] = json.loads((results / "failures" / f"{key}.json").read_text())
-        return {"class": "bug", "exception": "", "frame": "", **found}
-    except (OSError, ValueError) as error:
+        found = json.loads((results / "failures" / f"{key}.json").read_text())
+        known = {name: str(text) for name, text in found.items()}
+        return {"class": "bug", "exception": "", "frame": "", **known}
+    except (OSError, ValueError, AttributeError) as error:
         text = f"its record cannot be read: {error}"
         return {"class": "storage", "exception": text, "frame": ""}
 
@@ -261,9 +253,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ResultError: The file cannot be read, or has another schema.
     """
     try:
-        with pq.ParquetFile(path) as file:  # a third of the time of `read_table` for small files
-            table = file.read(columns, use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
+        table = parquet.read_table(path, columns)
+    except ValueError as error:
         raise ResultError(f"{path}: unreadable ({error}); {_remedy(path)}") from error
     found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
     if found != SCHEMA_VERSION:
@@ -292,4 +283,4 @@ def _remedy(path: Path) -> str:
 
 
 def _with(table: pa.Table, metadata: Metadata) -> pa.Table:
-    return table.replace_schema_metadata({"schema": SCHEMA_VERSION, **metadata})
+    return parquet.sealed(table, {"schema": SCHEMA_VERSION, **metadata})

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
 from scanner.backlog import Backlog, Task
+from scanner.cluster import refuse_small_nodes
 from scanner.stopping import Stop
 
 STAGED = 16  # jobs that Tune holds ready for workers that become free
@@ -38,7 +40,11 @@ def run_jobs(
         scratch: Folder for what Tune writes.
         stop: Looked at before a job is handed out; its signal handlers are installed again.
         hear: Called with a task whenever it ended or got on.
+
+    Raises:
+        ClusterError: No node has room for a worker.
     """
+    refuse_small_nodes(slot, ray.nodes)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(STAGED)
     tuner = tune.Tuner(
         tune.with_resources(

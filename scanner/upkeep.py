@@ -10,6 +10,7 @@ from pathlib import Path
 from scanner import store
 from scanner.errors import ResultError
 
+TEMPORARY = (".scan.json.*", ".compact.parquet.*", ".lock.*", "*/.*", "stop/*")
 UNFINISHED_S = 86_400.0  # no writer that lives takes a day for a file
 
 
@@ -30,13 +31,13 @@ def set_aside(results: Path, trial: str) -> None:
 
 
 def sweep(results: Path) -> int:
-    """Remove temporary files that nobody has written to for a day; gives their number.
+    """Remove temporary files, and markers of stops, that are older than a day; gives their number.
 
     Their age is taken against `scan.json`, which a launch has just written: by one clock, the file
     system's.
     """
     last_s, removed = (results / "scan.json").stat().st_mtime - UNFINISHED_S, 0
-    for path in results.glob("*/.*"):
+    for path in (path for pattern in TEMPORARY for path in results.glob(pattern)):
         with suppress(FileNotFoundError):  # its writer lives
             if path.stat().st_mtime < last_s:
                 path.unlink()
@@ -46,7 +47,7 @@ def sweep(results: Path) -> int:
 
 def _damage(results: Path, trial: str) -> str:
     try:
-        table = store.read_table(store.table_path(results, trial), ["status"])
+        table = store.read_table(store.table_path(results, trial))
     except ResultError as error:
         return str(error).partition(";")[0]
     wanted = json.loads(table.schema.metadata.get(b"sizes", b"{}"))

@@ -67,13 +67,42 @@ def test_a_lost_node_is_never_counted(backlog, tmp_path):
 
 
 def test_a_worker_that_dies_without_getting_on_is_given_up(backlog, tmp_path):
-    jobs = backlog(2)
+    jobs = backlog(1)
     for _ in range(MOST_DEATHS):
         assert not jobs.finished
         run_next(jobs)
         jobs.died("worker", "ActorDiedError")
     assert jobs.finished
-    assert classes(tmp_path) == ["crashed", "crashed"]
+    assert classes(tmp_path) == ["crashed"]
+
+
+@pytest.mark.parametrize("room", [1, 2, 5])
+def test_a_pack_that_is_killed_without_a_word_is_tried_in_halves(backlog, tmp_path, room):
+    """As by the memory limit of a batch job: whatever there is room for gets done."""
+    jobs = backlog(16)
+    while not jobs.finished:
+        pack = run_next(jobs)
+        if len(pack) > room:
+            jobs.died("worker", "ActorDiedError")
+        else:
+            jobs.ended("worker", outcome(pack, "done"))
+    assert classes(tmp_path) == []
+
+
+def test_a_trial_that_kills_its_workers_is_given_up_and_the_others_are_not(backlog, tmp_path):
+    jobs, deaths = backlog(16), 0
+    (bad, *_), done = jobs.jobs[0], set()
+    while not jobs.finished:
+        pack = run_next(jobs)
+        if bad in pack:
+            deaths += 1
+            jobs.died("worker", "ActorDiedError")
+        else:
+            done |= set(pack)
+            jobs.ended("worker", outcome(pack, "done"))
+    assert deaths == MOST_DEATHS
+    assert list(store.failures(tmp_path)) == [bad.id]
+    assert done == {*jobs.jobs[0]} - {bad}
 
 
 def test_a_worker_that_gets_on_between_its_deaths_is_not(backlog, tmp_path):
@@ -139,13 +168,14 @@ def test_an_exception_that_no_worker_recorded_is_recorded(backlog, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("data", "mend them"), ("storage", "could not write there; make room")]
-)
+    ("kind", "words"),
+    [("data", "do not serve: Error('why'); mend them"),
+     ("storage", "could not write there: Error('why'); make room")],
+)  # fmt: skip
 def test_what_does_not_mend_itself_stops_the_scan(backlog, tmp_path, kind, words):
     jobs = backlog(1, 1, 1)
     pack, running = run_next(jobs), run_next(jobs, "other")
-    if kind == "data":
-        write_failures(tmp_path, pack, {"class": "data", "exception": "DataError('x')"})
+    write_failures(tmp_path, pack, {"class": kind, "exception": "Error('why')"})
     jobs.ended("worker", outcome(pack, kind))
     assert words in jobs.stopped
     assert jobs.hand_out("worker") is None

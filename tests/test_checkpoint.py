@@ -78,6 +78,9 @@ def test_a_bad_one_is_ignored_with_a_word_and_removed(place, caplog, damage, wor
     damage(path)
     with caplog.at_level(logging.WARNING):
         assert Keeper(place).find(PACK) is None
+    (note,) = (place.results / "logs" / "workers.log").read_text().splitlines()
+    assert str(path) in note
+    assert word in note
     assert word in caplog.text
     assert str(path) in caplog.text
     assert not path.exists()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from scanner import cluster
-from scanner.cluster import Site, connected, wait_for_nodes
+from scanner.cluster import Site, connected, refuse_small_nodes, wait_for_nodes
 from scanner.errors import ClusterError
 
 
-def node(key, name="10.0.0.1", alive=True):
-    return {"NodeID": key * 20, "NodeName": name, "NodeManagerAddress": "10.0.0.1", "Alive": alive}
+def node(key, name="10.0.0.1", alive=True, **resources):
+    return {"NodeID": key * 20, "NodeName": name, "NodeManagerAddress": "10.0.0.1", "Alive": alive,
+            "Resources": resources}  # fmt: skip
 
 
 def test_nodes_are_polled_until_they_are_there(monkeypatch):
@@ -27,6 +32,22 @@ def test_a_node_that_was_started_again_counts_once_and_a_dead_one_not(monkeypatc
         wait_for_nodes(3, lambda: listed, lambda text: None, limit_s=0.0)
 
 
+NODES = [node("a", "node1", CPU=4.0), node("b", "node2", CPU=1.0, GPU=2.0),
+         node("c", "node3", alive=False, CPU=64.0, GPU=8.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cpu", "gpu"), [(1, 0), (4, 0), (1, 0.25), (1, 2)])
+def test_trials_that_one_node_has_room_for_are_run(cpu, gpu):
+    refuse_small_nodes({"cpu": cpu, "gpu": gpu}, lambda: NODES)
+
+
+@pytest.mark.parametrize(("cpu", "gpu"), [(5, 0), (2, 0.25), (1, 3)])
+def test_trials_that_no_living_node_has_room_for_are_one_error(cpu, gpu):
+    there = r"\(node1: 4 CPU, 0 GPU; node2: 1 CPU, 2 GPU\).*`resources`"
+    with pytest.raises(ClusterError, match=f"takes {cpu} CPU and {gpu} GPU; no node .*{there}"):
+        refuse_small_nodes({"cpu": cpu, "gpu": gpu}, lambda: NODES)
+
+
 def test_a_cluster_without_a_token_is_one_error(monkeypatch):
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
@@ -35,3 +56,26 @@ def test_a_cluster_without_a_token_is_one_error(monkeypatch):
         connected(Site("127.0.0.1:1"), 0, lambda text: None),
     ):
         pass
+
+
+def test_what_a_killed_driver_left_goes_with_its_token(tmp_path, monkeypatch):
+    """Never a folder of a living process, of another machine, of another name, or one unsigned."""
+    monkeypatch.setattr(cluster, "TEMPORARY", tmp_path)
+    own = cluster._scratch()
+    signed = json.loads((own / "owner").read_text())
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead = {**signed, "pid": child.pid}
+    owners = {"scanner-deaddead": dead, "scanner-reused00": {**signed, "started": 1},
+              "scanner-far00000": {**dead, "machine": "another"}, "scanner-mine": dead,
+              "scanner-unsigned": None}  # fmt: skip
+    for name, owner in owners.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").touch()
+        if owner:
+            (tmp_path / name / "owner").write_text(json.dumps(owner))
+    (tmp_path / "scanner-linked00").symlink_to(tmp_path / "scanner-mine")
+    kept = {path.name for path in tmp_path.iterdir()} - {"scanner-deaddead", "scanner-reused00"}
+    new = cluster._scratch()
+    assert {path.name for path in tmp_path.iterdir()} == kept | {new.name}
+    assert (tmp_path / "scanner-mine" / "token").exists()

@@ -33,7 +33,8 @@ def test_methods_agree_with_themselves_and_with_kendall():
     assert taus.loc["mean", "median"] == pytest.approx(expected)
 
 
-def test_a_method_that_ties_all_models_agrees_with_none():
-    rows = [("s", m, "3", auc, 0.0, 0.0, 0.0) for m, auc in (("a", 0.5), ("b", 0.6))]
+@pytest.mark.parametrize("models", [["a", "b"], ["a"]])
+def test_a_method_that_ties_all_models_agrees_with_none(models):
+    rows = [("s", m, "3", auc, 0.0, 0.0, 0.0) for m, auc in zip(models, (0.5, 0.6), strict=False)]
     taus = agreement(rank(pd.DataFrame(rows, columns=COLUMNS)), "1e-4")
     assert taus.isna().all(axis=None)

@@ -19,7 +19,7 @@ import scanner
 from scanner import store
 from scanner.collected import metrics
 from scanner.errors import DataError, ResultError, ScannerError
-from scanner.launch import load_grid
+from scanner.launch import _record, load_grid
 from scanner.pending import pending_jobs
 from scanner.plan import plan
 
@@ -166,7 +166,7 @@ def test_failures_stay_until_they_are_asked_for(tmp_path):
     planned = plan(load_grid(write_grid(tmp_path)))
     bug, lost, *_ = planned.trials
     store.write_failure(tmp_path, bug, {"class": "bug"})
-    store.write_failure(tmp_path, lost, {"class": "preempted"})
+    store.write_failure(tmp_path, lost, {"class": "storage"})
 
     def ids(**options):
         return {t.id for pack in pending_jobs(planned, tmp_path, **options) for t in pack}
@@ -184,6 +184,18 @@ def test_another_dataset_of_the_same_name_is_refused(tmp_path):
     store.write_scan(tmp_path / "results", scan)
     with pytest.raises(DataError, match="begun with dataset sample"):
         scanner.launch(write_grid(tmp_path), tmp_path / "results", cpus=1)
+
+
+@pytest.mark.parametrize("damage", ["", '{"grid_path": "gr', "[]"])
+def test_a_scan_whose_record_is_damaged_goes_on(tmp_path, damage):
+    path, said = write_grid(tmp_path), []
+    (tmp_path / "scan.json").write_text(damage)
+    with pytest.raises(ResultError, match="run the same `scanner launch` again"):
+        store.read_scan(tmp_path)
+    _record(tmp_path, path, load_grid(path), None, said.append)
+    assert store.read_scan(tmp_path).grid_text == GRID
+    assert len(said) == 1
+    assert "scan.json: unreadable" in said[0]
 
 
 def test_a_missing_grid_is_one_error(tmp_path):

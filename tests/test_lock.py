@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import threading
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +139,67 @@ def test_an_owner_hears_that_its_lock_was_taken_over(tmp_path):
 
 def test_a_torn_lock_is_replaced(tmp_path):
     (tmp_path / "lock").write_text("{")
+    assert_taken_over(tmp_path)
+
+
+@pytest.mark.parametrize("refused_at", [0, 1])
+def test_a_lock_that_cannot_be_read_is_not_taken_away(tmp_path, monkeypatch, refused_at):
+    """A network file system may refuse at any look, which says nothing of the owner."""
+    write_lock(tmp_path, FAR)
+    looks, read = iter(range(1000)), Path.read_text
+
+    def refuse(path):
+        if "lock" in path.name and next(looks) >= refused_at:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(path)
+
+    monkeypatch.setattr(lock, "_heart_beats", lambda *_: False)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ResultError), scan_lock(tmp_path):
+        pass
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+    assert lock._read(tmp_path / "lock") == FAR
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_outlives_a_lock_that_it_cannot_read_for_a_while(tmp_path, monkeypatch):
+    refused, heard = threading.Event(), threading.Event()
+    read = lock._read
+
+    def refuse_once(path):
+        if not refused.is_set():
+            refused.set()
+            raise OSError(errno.EIO, "Input/output error")
+        heard.set()
+        return read(path)
+
+    monkeypatch.setattr(lock, "_read", refuse_once)
+    with scan_lock(tmp_path) as held:
+        assert heard.wait(10)
+        assert held.taken_by is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_whose_answer_was_lost_is_a_lock(tmp_path, monkeypatch):
+    link = os.link
+
+    def link_and_say_no(source, target):
+        link(source, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", link_and_say_no)
+    assert_taken_over(tmp_path)
+
+
+@pytest.mark.parametrize("number", lock.NO_LINKS)
+def test_a_file_system_without_hard_links_has_locks(tmp_path, monkeypatch, number):
+    def refuse(source, target):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with scan_lock(tmp_path), pytest.raises(ResultError, match=f"process {os.getpid()}"):
+        scan_lock(tmp_path).__enter__()
     assert_taken_over(tmp_path)
 
 

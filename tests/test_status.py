@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from scanner import store
+from scanner.cli import cli
 from scanner.errors import ScannerError
 from scanner.launch import load_grid
 from scanner.plan import plan
@@ -56,6 +58,17 @@ def test_counts_failures_and_the_next_command(scan):
     assert text.splitlines()[-1] == "next: scanner launch grid.yaml"
 
 
+def test_a_class_of_failures_has_the_cause_of_its_first(scan):
+    path, results, trials = scan
+    why = "ResultError('weights/a.pt: cannot be written (No space left on device)')"
+    store.write_failure(results, trials[0], {"class": "storage", "exception": why})
+    death = "it died\n\tactor: 1"
+    store.write_failure(results, trials[1], {"class": "crashed", "exception": death})
+    text = describe(status(path))
+    assert f"  storage: 1 ({trials[0].id})\n    {why}\n    make room" in text
+    assert f"  crashed: 1 ({trials[1].id})\n    it died\n    its worker died" in text
+
+
 def test_a_complete_scan_is_to_be_reported(scan):
     _, results, trials = scan
     for trial in trials:
@@ -94,3 +107,31 @@ def test_what_a_launch_would_run_unasked_is_left(scan):
     store.write_failure(results, trials[2], {"class": "storage"})
     assert status(path).left == 2
     assert status(path, results).left == 2
+
+
+def test_the_next_command_names_what_is_not_usual(scan, tmp_path):
+    """Typed as shown, it goes on with this scan and starts no other."""
+    path, results, _ = scan
+    far = tmp_path / "far"
+    command = f"next: scanner launch {path} --results {far}"
+    assert describe(status(path, far)).splitlines()[-1] == command
+    usual = describe(status(results.absolute())).splitlines()[-1]
+    assert usual == "next: scanner launch grid.yaml"
+    store.write_scan(far, store.Scan("grid.yaml", GRID, "mine", "", {}, ("3",)))
+    command = f"next: scanner launch grid.yaml --dataset mine --results {far}"
+    assert describe(status(far)).splitlines()[-1] == command
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code", "options"),
+    [(["bug"], 3, ""), (["storage"] * 4, 3, ""), (["bug"] * 3 + ["storage"], 3, ""),
+     (["bug"] * 4, 1, " --retry bug"),
+     (["bug", "crashed", "bug", "bug"], 1, " --retry bug --retry crashed")],
+)  # fmt: skip
+def test_failures_that_stay_are_all_that_is_left(scan, kinds, code, options):
+    """Then the next command asks for them, and a script hears that nothing else would run."""
+    path, results, trials = scan
+    for trial, kind in zip(trials, kinds, strict=False):
+        store.write_failure(results, trial, {"class": kind})
+    assert describe(status(path)).splitlines()[-1] == f"next: scanner launch {path}{options}"
+    assert CliRunner().invoke(cli, ["status", str(path), "--check"]).exit_code == code

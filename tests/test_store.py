@@ -84,6 +84,15 @@ def test_failures_of_done_trials_are_gone(tmp_path):
     assert store.failures(tmp_path) == {}
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '"bug"', '{"class": "bu'])
+def test_a_failure_record_that_is_none_says_so(tmp_path, text):
+    trial = make_trial()
+    write_text(tmp_path / "failures" / f"{trial.id}.json", text)
+    (record,) = store.failures(tmp_path).values()
+    assert record["class"] == "storage"
+    assert record["exception"].startswith("its record cannot be read: ")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder on a file system of its own, and the function that mounts it anew with options."""
@@ -122,7 +131,7 @@ def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
     folder, mount = small_disk
     assert mount("remount,ro")
     try:
-        with pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"):
+        with pytest.raises(ResultError, match=r"Read-only file system.*--results, --out"):
             write_text(folder / "a.txt", "x")
         with (
             pytest.raises(ResultError, match=r"Read-only file system.*--results DIR"),
@@ -131,3 +140,12 @@ def test_a_read_only_folder_is_one_error_that_says_so(small_disk):
             pass
     finally:
         mount("remount,rw")
+
+
+def test_a_lock_that_a_full_disk_refuses_leaves_nothing(small_disk):
+    folder, _ = small_disk
+    with pytest.raises(OSError, match="No space left on device"):
+        (folder / "filler").write_bytes(bytes(400_000))
+    with pytest.raises(ResultError, match="No space left on device"), scan_lock(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["filler"]

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "scanner"
 ROWS = (
     ("errors", "registry"),
-    ("trial", "split", "metrics", "combinations", "events", "atomic"),
+    ("trial", "split", "metrics", "combinations", "events", "atomic", "parquet"),
     ("yaml_text", "schema", "words", "grid", "study", "plan", "cost", "ranking",
      "comparison", "bootstrap", "uncertainty", "doubts", "paper",
      "findings", "teaching", "tables",
@@ -43,8 +43,8 @@ LOADERS = {"yaml_text", "schema", "trial", "provenance", "store", "checkpoint", 
            "datasets"}
 # cluster writes the token of its Ray, into a scratch folder; estimate the rates of this machine;
 # rendering saves figures to memory
-WRITERS = {"atomic", "store", "checkpoint", "report", "rendering", "score_events", "inspection",
-           "datasets", "generate", "lock", "cluster", "estimate"}
+WRITERS = {"atomic", "parquet", "store", "checkpoint", "report", "rendering", "score_events",
+           "inspection", "datasets", "generate", "lock", "cluster", "estimate"}
 WORKERS_EDGE = ("run", "attempt")  # classifies whatever ended a pack, so that the scan hears of it
 LONGEST, MEDIAN, NINE_IN_TEN, MODULE_LINES, COMMAND = 70, 12, 35, 300, 10
 

@@ -14,6 +14,7 @@ from conftest import make_trial
 from scanner import store
 from scanner.backlog import Backlog
 from scanner.cluster import Site, connected
+from scanner.errors import ClusterError
 from scanner.stopping import stoppable
 
 LIMIT_S = 120.0
@@ -85,3 +86,9 @@ def test_a_killed_worker_is_replaced_and_a_full_disk_stops_the_scan(two_fake_gpu
     assert "could not write" in backlog.stopped
     assert store.failures(tmp_path) == {}
     assert backlog.finished
+
+
+@pytest.mark.ray
+def test_a_trial_that_fits_on_no_node_is_refused(two_fake_gpus, tmp_path):
+    with pytest.raises(ClusterError, match=r"takes 3 CPU .*: 2 CPU, 2 GPU\)"):
+        run(tmp_path, two_fake_gpus, 1, print, {"cpu": 3, "gpu": 0})

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import re
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import make_trial
+from fake_results import write_results
 
 from scanner import store
+from scanner.collected import collect, plan_of
 from scanner.errors import ResultError
+from scanner.launch import _set_aside_damaged
 from scanner.place import Place
 from scanner.run import run_pack
 from scanner.upkeep import UNFINISHED_S, damaged, set_aside, sweep
@@ -43,6 +48,46 @@ def test_a_file_that_is_cut_off_is_named_and_made_again(trained, folder):
     assert damaged(trained, [TRIAL.id]) == {}
 
 
+def test_a_flipped_bit_is_noticed_or_changes_nothing(trained, tmp_path):
+    """Pages have checksums, and the footer a seal; a message is one line."""
+    path = store.table_path(tmp_path, TRIAL.id)
+    path.parent.mkdir()
+    whole = store.table_path(trained, TRIAL.id)
+    before, table = whole.read_bytes(), store.read_table(whole)
+    for bit in np.random.default_rng(0).choice(8 * len(before), 400, replace=False):
+        flipped = bytearray(before)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(flipped)
+        found = damaged(tmp_path, [TRIAL.id])
+        assert found or store.read_table(path).equals(table), bit
+        assert "\n" not in found.get(TRIAL.id, "")
+
+
+def test_a_table_of_an_earlier_version_has_nothing_to_compare(trained, tmp_path):
+    path = store.table_path(tmp_path, TRIAL.id)
+    path.parent.mkdir()
+    table = store.read_table(store.table_path(trained, TRIAL.id))
+    known = {key: text for key, text in table.schema.metadata.items() if key != b"seal"}
+    pq.write_table(table.replace_schema_metadata(known), path)
+    assert damaged(tmp_path, [TRIAL.id]) == {}
+    assert store.read_table(path).equals(table)
+
+
+def test_what_a_report_cannot_read_a_launch_sets_aside(tmp_path):
+    folder, trials = write_results(tmp_path / "a", seeds=(0, 1))
+    path = store.table_path(folder, trials[0].id)
+    body = bytearray(path.read_bytes())
+    auc = pq.read_metadata(path).row_group(0).column(4)
+    body[auc.data_page_offset + auc.total_compressed_size - 1] ^= 1
+    path.write_bytes(body)
+    assert list(collect(folder).damaged) == [path]
+    said = []
+    _set_aside_damaged(plan_of(store.read_scan(folder)), folder, said.append)
+    assert store.done(folder) == {trial.id for trial in trials[1:]}
+    assert len(said) == 1
+    assert "set aside, to be trained again" in said[0]
+
+
 def test_a_file_that_somebody_removed_is_no_damage(trained, tmp_path):
     path = trained / "scores" / f"{TRIAL.id}.parquet"
     path.rename(tmp_path / "scores")
@@ -64,15 +109,19 @@ def test_what_an_unreadable_file_asks_for_makes_it_again(trained, name):
     assert store.read_table(path).num_rows
 
 
-def test_only_what_is_old_is_swept(tmp_path):
-    (tmp_path / "trials").mkdir()
-    names = [".a.parquet.1", ".b.parquet.2", "c.parquet"]
-    old, new, result = paths = [tmp_path / "trials" / name for name in names]
-    now = (tmp_path / "scan.json")
-    for path in (*paths, now):
-        path.touch()
+def test_only_what_is_old_and_unfinished_is_swept(tmp_path):
+    for folder in ("trials", "stop"):
+        (tmp_path / folder).mkdir()
+    old = ["trials/.a.parquet.1", ".scan.json.x", ".compact.parquet.x", ".lock.1f", ".lock.beat.2f",
+           "stop/host.1"]  # fmt: skip
+    kept = ["trials/.b.parquet.2", "stop/host.2", "trials/c.parquet", "lock", ".of_somebody"]
+    now = tmp_path / "scan.json"
+    now.touch()
     began = now.stat().st_mtime - UNFINISHED_S
-    for path, age_s in ((old, 1), (new, -1), (result, 1)):
-        os.utime(path, (began - age_s, began - age_s))
-    assert sweep(tmp_path) == 1
-    assert {path.name for path in (tmp_path / "trials").iterdir()} == {new.name, result.name}
+    for name in (*old, *kept):
+        age_s = -1 if name in kept[:2] else 1
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (began - age_s, began - age_s))
+    assert sweep(tmp_path) == len(old)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*kept, "scan.json"}
