@@ -21,7 +21,7 @@ from scanner import store
 from scanner.channel import load_channel_of
 from scanner.losses import training_loss
 from scanner.members import State, stream
-from scanner.models import LATENT, build_model
+from scanner.models import LATENT, build_model, set_precision
 from scanner.place import Place
 from scanner.provenance import provenance
 from scanner.representations import Inputs
@@ -80,6 +80,7 @@ def suggest(record: Record) -> list[Trial]:
 
 def objective(trial: Trial, state: State, validation: Inputs) -> float:
     """Mean validation loss per event of weights, as the training of `trial` measures it."""
+    set_precision(trial)
     model = build_model(trial).to(validation.objects).eval()
     placed = {name: value.to(validation.objects.device) for name, value in state.items()}
     events = len(validation.objects)

@@ -20,7 +20,7 @@ from torch import Tensor
 from scanner.checkpoint import Keeper, Saved
 from scanner.losses import kl, training_loss
 from scanner.members import Members, State, batches, keep, optimize, part_of, start, state_of
-from scanner.models import LATENT
+from scanner.models import LATENT, set_precision
 from scanner.replay import replayed, working_bytes
 from scanner.representations import Inputs
 from scanner.running import Progress, Row, Run, Step, go_on, record_of, stand
@@ -79,7 +79,7 @@ def fit(
         Interrupted: The keeper was asked to stop.
     """
     _keep_freed_memory()
-    torch.backends.cuda.matmul.allow_tf32 = pack[0].training.precision == "tf32"
+    set_precision(pack[0])
     members = start(pack, validation)
     initial = [state_of(members, k) for k in members.numbers]
     progress = [Progress(best=state) for state in initial]
