@@ -24,6 +24,9 @@ PROBED = 16  # smaller packs are never worth a probe
 WORTH = 1.1  # what twice the members must gain in events per second
 SHARE = 0.7  # of the free memory
 TIMED_STEPS = 3
+WANTING = (  # torch's words where it has no class for it: on the host, of CUDA and its libraries
+    "can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED",
+)  # fmt: skip
 
 
 class Probe(NamedTuple):
@@ -103,11 +106,15 @@ def best_size(
             return max(1, size)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says so; torch's allocator on the host has no class for it."""
-    wanting = "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and wanting
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception says so, by its class or its words, or one that it was raised over."""
+    if error is None:
+        return False
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in WANTING)
+    return (
+        said
+        or isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or is_out_of_memory(error.__cause__ or error.__context__)
     )
 
 

@@ -29,8 +29,28 @@ def test_memory_errors_of_every_kind_are_told_from_bugs():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(host_error())
+    assert is_out_of_memory(torch.AcceleratorError("CUDA error: out of memory"))
+    assert not is_out_of_memory(torch.AcceleratorError("CUDA error: invalid argument"))
+    for library in ("CUBLAS", "CUDNN", "CUSOLVER"):
+        text = f"{library} error: {library}_STATUS_ALLOC_FAILED when calling `create(handle)`"
+        assert is_out_of_memory(RuntimeError(text))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("can't allocate memory"))
+
+
+@pytest.mark.parametrize("link", ["__context__", "__cause__"])
+def test_an_error_raised_over_a_lack_of_memory_is_one(link):
+    """As where leaving a capture fails because an error has ended it."""
+
+    def over(inner):
+        outer = RuntimeError("operation failed due to a previous error during capture")
+        setattr(outer, link, inner)
+        return outer
+
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    assert is_out_of_memory(over(full))
+    assert is_out_of_memory(over(over(full)))
+    assert not is_out_of_memory(over(ValueError("a bug")))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("full"), host_error()])
