@@ -72,6 +72,8 @@ def fit_in_parts(
             if not is_out_of_memory(error) or len(part) == 1:
                 raise
             size = len(part) // 2
+            if keeper:
+                keeper.let_go()
         else:
             yield results
             rest = [trial for trial in rest if trial not in part]

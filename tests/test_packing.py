@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from conftest import make_inputs, make_trial
 
 from scanner import packing
+from scanner.checkpoint import Keeper
 from scanner.packing import PROBED, Probe, best_size, fit_in_parts, is_out_of_memory
+from scanner.place import Place
 from scanner.train import fit
 
 
@@ -71,6 +75,26 @@ def test_a_pack_is_halved_until_it_fits_and_gives_the_same(monkeypatch, error):
     assert [r.trial for r in results] == pack
     for one, other in zip(results, whole, strict=True):
         assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
+
+
+def test_nothing_of_a_pack_that_did_not_fit_is_alive_when_its_memory_is_given_back(
+    tmp_path, monkeypatch
+):
+    keeper, runs, alive = Keeper(Place(tmp_path)), [], []
+
+    def full(epoch, members):
+        runs.append(weakref.ref(keeper._take.args[0]))
+        if members > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def release(release=packing._release):
+        release()
+        alive.extend(run() is not None for run in runs)
+
+    monkeypatch.setattr(packing, "_release", release)
+    pack = pack_of(2)
+    assert len(list(fit_in_parts(pack, *data(pack[0]), full, keeper=keeper))) == 2
+    assert alive == [False]
 
 
 def test_a_member_that_does_not_fit_alone_is_an_error_after_the_others(monkeypatch):
