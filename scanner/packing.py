@@ -17,7 +17,7 @@ import torch
 from scanner.checkpoint import Keeper
 from scanner.members import batches, start
 from scanner.representations import Inputs
-from scanner.train import EAGER_STEPS, FitResult, fit, stepper
+from scanner.train import EAGER_STEPS, FitResult, fit, stepper, validate, validation_batch
 from scanner.trial import Trial
 
 PROBED = 16  # smaller packs are never worth a probe
@@ -124,7 +124,9 @@ def _probe(pack: Sequence[Trial], train: Inputs, validation: Inputs) -> Probe:
     """Steps of a pack that is thrown away, the first ones untimed."""
     device = train.objects.device
     before = _used(device)
-    members = start(pack, Inputs(*(tensor[:1] for tensor in validation)))
+    members = start(pack, validation)
+    at_once = validation_batch(device, len(pack))
+    validate(members, Inputs(*(tensor[:at_once] for tensor in validation)))
     size = min(pack[0].training.batch_size, len(train.objects))
     step, _ = stepper(members, train)
     drawn = list(islice(batches(members, len(train.objects), size), EAGER_STEPS + TIMED_STEPS + 1))

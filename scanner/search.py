@@ -27,7 +27,7 @@ from scanner.provenance import provenance
 from scanner.representations import Inputs
 from scanner.run import attempt, train_pack
 from scanner.study import Found, Record, Study
-from scanner.train import VALIDATION_BATCH
+from scanner.train import validation_batch
 from scanner.trial import Trial
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def objective(trial: Trial, state: State, validation: Inputs) -> float:
     noise = torch.randn((events, LATENT), generator=stream(trial.seed, "validation"))
     total, weights = 0.0, (trial.beta, trial.training.hlf_weight)
     beta, weight = (validation.objects.new_tensor(number) for number in weights)
-    size = VALIDATION_BATCH[beta.device.type]
+    size = validation_batch(beta.device)
     with torch.no_grad():
         for start in range(0, events, size):
             part = slice(start, start + size)

@@ -26,7 +26,7 @@ from scanner.representations import Inputs
 from scanner.running import Progress, Row, Run, Step, go_on, record_of, stand
 from scanner.trial import Trial
 
-VALIDATION_BATCH = {"cpu": 128, "cuda": 8192}
+CPU_VALIDATED, GPU_VALIDATED = 128, 8192  # events at once: of each member, of all together
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT_BYTES = 1 << 30
 CACHE_BYTES = 2_000_000  # of one core
@@ -104,7 +104,7 @@ def _run_epoch(
     keeper: Keeper | None,
 ) -> None:
     losses = _train_epoch(run, len(train.objects), keeper)
-    rows = torch.cat([losses, _validate(run.members, validation)[:, None]], dim=1).tolist()
+    rows = torch.cat([losses, validate(run.members, validation)[:, None]], dim=1).tolist()
     wall_s = (time.perf_counter() - run.began) / len(run.members)
     numbers = run.members.numbers
     for row, k in enumerate(numbers):
@@ -231,12 +231,17 @@ def _losses(members: Members, batch: Inputs, noise: Tensor) -> Tensor:
     return torch.stack([loss.mean(-1), kl(outputs.mean, outputs.log_variance).mean(-1)], -1)
 
 
+def validation_batch(device: torch.device, members: int = 1) -> int:
+    """Events that each member is validated on at once: on a GPU their memory is that of one."""
+    return CPU_VALIDATED if device.type == "cpu" else max(1, GPU_VALIDATED // members)
+
+
 @torch.no_grad()
-def _validate(members: Members, validation: Inputs) -> Tensor:
+def validate(members: Members, validation: Inputs) -> Tensor:
     """(P,) mean validation loss, with noise that is the same at every epoch."""
     members.model.eval()
     total = torch.zeros_like(members.beta, dtype=torch.float64)
-    size = VALIDATION_BATCH[total.device.type]
+    size = validation_batch(total.device, len(members))
     for start_ in range(0, len(validation.objects), size):
         part = slice(start_, start_ + size)
         batch = Inputs(*(t[part].expand(len(members), *t[part].shape) for t in validation))

@@ -13,7 +13,16 @@ from scanner.losses import training_loss
 from scanner.members import NOISE_STEPS, batches, initial_model, start, stream
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
-from scanner.train import EAGER_STEPS, _parts, captured, fit
+from scanner.train import (
+    CPU_VALIDATED,
+    EAGER_STEPS,
+    GPU_VALIDATED,
+    _parts,
+    captured,
+    fit,
+    validate,
+    validation_batch,
+)
 
 EVENTS, VALIDATION = 48, 20
 
@@ -138,6 +147,28 @@ def test_streams_depend_on_seed_and_purpose():
         for purpose in ("order", "noise", "weights", "validation")
     }
     assert len(draws) == 8
+
+
+def test_validation_takes_no_more_of_a_gpu_for_a_larger_pack():
+    """The work at once is that of one member alone; a CPU validates as it always has."""
+    for members in (1, 2, 60, 240, GPU_VALIDATED, 2 * GPU_VALIDATED):
+        size = validation_batch(torch.device("cuda"), members)
+        assert size >= 1
+        assert size * members <= max(GPU_VALIDATED, members) < (size + 1) * members
+        assert validation_batch(torch.device("cpu"), members) == CPU_VALIDATED
+
+
+@pytest.mark.parametrize("size", [1, 3, VALIDATION])
+def test_the_batch_of_the_validation_changes_no_loss(monkeypatch, size):
+    pack = [make_trial("deepset_vae", seed=s) for s in (0, 1)]
+    validation = make_inputs(pack[0], VALIDATION)
+    whole = validate(start(pack, validation), validation)
+    asked = []
+    monkeypatch.setattr(
+        "scanner.train.validation_batch", lambda *given: asked.append(given) or size
+    )
+    torch.testing.assert_close(validate(start(pack, validation), validation), whole)
+    assert asked == [(torch.device("cpu"), 2)]
 
 
 class Recorder:
