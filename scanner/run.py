@@ -92,7 +92,9 @@ def train_pack(
     _write_controls(pack[0], data, place.results, made)
     trained: list[FitResult] = []
     keeper = Keeper(place)
-    parts = fit_in_parts(pack, data.train, data.validation, on_epoch, place.automatic, keeper)
+    parts = fit_in_parts(
+        pack, data.train, data.validation, on_epoch, place.automatic, keeper, place.gpu_share
+    )
     for part in parts:
         for result in part:
             keeper.look()
