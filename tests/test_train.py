@@ -10,7 +10,7 @@ import torch
 from conftest import make_inputs, make_trial
 
 from scanner.losses import training_loss
-from scanner.members import NOISE_STEPS, batches, initial_model, start, stream
+from scanner.members import NOISE_STEPS, batches, initial_model, keep, start, stream
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
 from scanner.train import (
@@ -18,6 +18,7 @@ from scanner.train import (
     EAGER_STEPS,
     GPU_VALIDATED,
     _parts,
+    _plain_step,
     captured,
     fit,
     validate,
@@ -42,8 +43,8 @@ def largest_difference(one, other):
 def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
     def member(seed, beta, rate):
         return make_trial(
-            architecture, flow, "truncated", seed=seed, beta=beta, learning_rate=rate, max_epochs=4,
-            batch_size=8,
+            architecture, flow, "truncated", seed=seed, beta=beta, learning_rate=rate, max_epochs=9,
+            patience=9, batch_size=8,
         )
 
     pack = [member(0, 0.5, 1e-3), member(1, 1.0, 1e-3), member(0, 1e-6, 1e-2)]
@@ -51,6 +52,9 @@ def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
     (alone,) = trained(pack[1:2])
     assert largest_difference(together[1].best, alone.best) < 1e-10
     assert together[1].best_epoch == alone.best_epoch
+    assert len(alone.history) * EVENTS / 8 >= 50
+    for one, other in zip(together[1].history, alone.history, strict=True):
+        assert one["validation_loss"] == pytest.approx(other["validation_loss"], rel=1e-10)
     assert largest_difference(alone.best, alone.initial) > 1e-4
 
 
@@ -263,3 +267,19 @@ def test_a_pack_is_parted_where_its_work_fits_no_cache(monkeypatch):
         assert [k for part in found[size] for k in part] == list(range(7))
         assert max(map(len, found[size])) - min(map(len, found[size])) <= 1
     assert len(found[1]) == 7 > len(found[1_000_000]) > len(found[1 << 40]) == 1
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_training_never_asks_a_device_for_a_value_and_stays_on_it(architecture, flow):
+    """On a device without values: reading one, or a tensor of the host among them, would raise."""
+    pack = [make_trial(architecture, flow, "truncated", seed=s, hlf=True) for s in (0, 1, 2)]
+    inputs = Inputs(*(t.to("meta") for t in make_inputs(pack[0], 8, torch.float32)))
+    members = start(pack, inputs)
+    for going in ([0, 1, 2], [0, 2]):
+        members = keep(members, going)
+        total = members.beta.new_zeros(len(going), 2)
+        step = _plain_step(members, inputs, total)
+        step(*next(batches(members, 8, 4)))
+        assert validate(members, inputs).shape == (len(going),)
+        assert {t.device.type for t in (members.flat, members.first, total)} == {"meta"}
