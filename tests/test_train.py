@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import make_inputs, make_trial
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scanner.losses import training_loss
 from scanner.members import NOISE_STEPS, batches, initial_model, keep, start, stream
+from scanner.models import LATENT
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
 from scanner.train import (
@@ -115,6 +118,50 @@ def test_order_and_noise_differ_between_epochs_and_seeds():
     assert len({tuple(d.flatten()[:4].tolist()) for d in draws}) == len(draws)
     assert not torch.equal(epochs[0][0][0], epochs[1][0][0])
     assert not torch.equal(epochs[0][0][0][0], epochs[0][0][0][1])
+
+
+class OnGpu(torch.Tensor):
+    """A tensor of the host that says it is none."""
+
+    is_cuda = True
+
+
+class Numbers(TorchDispatchMode):
+    """Sizes of the tensors of eight-byte integers that are made."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.int64:
+            self.sizes.append(made.numel())
+        return made
+
+
+@pytest.mark.parametrize("like", [torch.Tensor, OnGpu])
+def test_what_is_drawn_follows_from_the_streams_alone(monkeypatch, like):
+    """And a GPU gets noise from pinned memory, and the order of events in four bytes each."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda host: pinned.append(host) or host)
+    trials, events, size = [make_trial(seed=s) for s in range(5)], 1050, 8
+    members = start(trials, make_inputs(trials[0], 3, torch.float32))
+    members = replace(members, beta=members.beta.as_subclass(like))
+    with Numbers() as numbers:
+        drawn = list(batches(members, events, size))
+    steps = math.ceil(events / size)
+    assert max(numbers.sizes) < len(trials) * events
+    assert len(pinned) == (math.ceil(steps / NOISE_STEPS) if like is OnGpu else 0)
+    for row, trial in enumerate(trials):
+        order = torch.randperm(events, generator=stream(trial.seed, "order"))
+        assert torch.equal(torch.cat([index[row] for index, _ in drawn])[:events], order)
+        random = stream(trial.seed, "noise")
+        blocks = [torch.randn((NOISE_STEPS, size, LATENT), generator=random)
+                  for _ in range(0, steps, NOISE_STEPS)]  # fmt: skip
+        noise = torch.stack([noise[row].as_subclass(torch.Tensor) for _, noise in drawn])
+        assert torch.equal(noise, torch.cat(blocks)[:steps])
+    assert {index.dtype for index, _ in drawn} == {torch.int64}
 
 
 def test_stopping_keeps_the_best_weights_and_frees_the_member():
