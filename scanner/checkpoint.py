@@ -60,7 +60,7 @@ class Keeper:
         self._take = None
 
     def look(self) -> None:
-        """Called after every step; most calls only read a clock.
+        """Called after every few steps; most calls only read a clock.
 
         Raises:
             Interrupted: A stop is asked for; what there is was written.

@@ -141,15 +141,13 @@ def _tried(pack: Sequence[Trial], train: Inputs, validation: Inputs) -> tuple[fl
     at_once = validation_batch(device, len(pack))
     validate(members, Inputs(*(tensor[:at_once] for tensor in validation)))
     size = min(pack[0].training.batch_size, len(train.objects))
-    step, _ = stepper(members, train)
+    train_on, _ = stepper(members, train)
     drawn = batches(members, len(train.objects), size)
     batch = next(drawn)
-    for _ in range(EAGER_STEPS + 1):
-        step(*batch)
+    train_on([batch] * (EAGER_STEPS + 1))
     _synchronize(device)
     started = time.perf_counter()
-    for _ in range(TIMED_STEPS[device.type]):
-        step(*batch)
+    train_on([batch] * TIMED_STEPS[device.type])
     _synchronize(device)
     rate = len(pack) * size * TIMED_STEPS[device.type] / (time.perf_counter() - started)
     return rate, _used(device)

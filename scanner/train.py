@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -23,13 +23,14 @@ from scanner.members import Members, State, batches, keep, optimize, part_of, st
 from scanner.models import LATENT, set_precision
 from scanner.replay import replayed, working_bytes
 from scanner.representations import Inputs
-from scanner.running import Progress, Row, Run, Step, go_on, record_of, stand
+from scanner.running import Progress, Row, Run, Step, Steps, go_on, record_of, stand
 from scanner.trial import Trial
 
 CPU_VALIDATED, GPU_VALIDATED = 128, 8192  # events at once: of each member, of all together
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT_BYTES = 1 << 30
 CACHE_BYTES = 2_000_000  # of one core
+BLOCK_EVENTS = 1 << 14  # of a pack between looks at the time: a part of it before the next
 EAGER_STEPS = 3  # before a capture, so that libraries have allocated what they need
 
 
@@ -136,31 +137,36 @@ def _train_epoch(run: Run, events: int, keeper: Keeper | None) -> Tensor:
         run.began, run.streams = time.perf_counter(), stand(run.members)
         run.total.zero_()
     size = min(run.pack[0].training.batch_size, events)
-    for index, noise in batches(run.members, events, size, run.steps):
-        run.step(index, noise)
-        run.steps += 1
+    at_once = max(1, BLOCK_EVENTS // (size * len(run.members)))
+    drawn = batches(run.members, events, size, run.steps)
+    while block := list(islice(drawn, at_once)):
+        run.step(block)
+        run.steps += len(block)
         if keeper:
             keeper.look()
     return run.total / -(-events // size)
 
 
-def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
-    """A training step, in place, and the (P, 2) sum of its losses and KL divergences.
+def stepper(members: Members, train: Inputs) -> tuple[Steps, Tensor]:
+    """A few training steps, in place, and the (P, 2) sum of their losses and KL divergences.
 
     On CUDA the step is captured as a graph after the first few: it is launched as one, with no
-    synchronisation with the host. On a CPU it is recorded and replayed, a part of the pack after
-    the other.
+    synchronisation with the host. On a CPU it is recorded and replayed, all the steps of a part of
+    the pack before those of the next, which has its own work in the cache.
     """
     total = members.beta.new_zeros(len(members), 2)
     parts = [(rows, _quick_step(part_of(members, rows), train, total[rows]))
              for rows in _parts(members, train)]  # fmt: skip
 
-    def step(index: Tensor, noise: Tensor) -> None:
-        members.taken.add_(1)
+    def steps(drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
+        before = members.taken.clone()
         for rows, run in parts:
-            run(index[rows], noise[rows])
+            members.taken.copy_(before)
+            for index, noise in drawn:
+                members.taken.add_(1)
+                run(index[rows], noise[rows])
 
-    return step, total
+    return steps, total
 
 
 def _parts(members: Members, train: Inputs) -> list[slice]:

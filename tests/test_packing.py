@@ -223,7 +223,7 @@ def test_a_probe_validates_and_times_the_same_steps_over(monkeypatch):
     train, validation = make_inputs(pack[0], 24), make_inputs(pack[0], 300, seed=2)
 
     def stepper(members, inputs):
-        return lambda index, noise: taken.append(len(index)), None
+        return lambda drawn: taken.extend(len(index) for index, _ in drawn), None
 
     monkeypatch.setattr(packing, "validate", lambda members, part: seen.append(len(part.objects)))
     monkeypatch.setattr(packing, "stepper", stepper)

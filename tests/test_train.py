@@ -24,6 +24,7 @@ from scanner.train import (
     _plain_step,
     captured,
     fit,
+    stepper,
     validate,
     validation_batch,
 )
@@ -289,18 +290,46 @@ def test_every_device_trains_as_a_cpu_does(architecture, device):
 @pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_parts_of_a_pack_change_no_bit(architecture, flow, monkeypatch):
-    """One part, or parts of one and two members: what fits a cache decides on speed alone."""
+    """One part, or parts of one and two members, step by step, or some of one before the other.
+
+    What fits a cache decides on speed alone.
+    """
     pack = [
         make_trial(architecture, flow, "truncated", seed=s, learning_rate=1e-3, max_epochs=2,
                    batch_size=8) for s in (0, 1, 2)
     ]  # fmt: skip
     found = []
-    for cuts in ([slice(0, 3)], [slice(0, 1), slice(1, 3)]):
+    apart = [slice(0, 1), slice(1, 3)]
+    for cuts, events in (([slice(0, 3)], 1), (apart, 1), (apart, 4 * 3 * 8)):
         monkeypatch.setattr("scanner.train._parts", lambda *_, cuts=cuts: cuts)
+        monkeypatch.setattr("scanner.train.BLOCK_EVENTS", events)
         found.append(trained(pack, torch.float32))
-    for one, other in zip(*found, strict=True):
-        assert largest_difference(one.best, other.best) == 0
-        assert [r["loss"] for r in one.history] == [r["loss"] for r in other.history]
+    for one, *others in zip(*found, strict=True):
+        for other in others:
+            assert largest_difference(one.best, other.best) == 0
+            assert [r["loss"] for r in one.history] == [r["loss"] for r in other.history]
+
+
+def test_a_part_of_a_pack_takes_its_steps_before_the_next(monkeypatch):
+    """Each of them once, in their order, and numbered alike."""
+    pack, seen = [make_trial("deepset_vae", seed=s) for s in (0, 1, 2)], []
+    inputs = make_inputs(pack[0], 48)
+    members = start(pack, inputs)
+
+    def noting(part, train, total):
+        return lambda index, noise: seen.append((part.numbers, part.taken.item(), index.tolist()))
+
+    monkeypatch.setattr("scanner.train._parts", lambda *_: [slice(0, 1), slice(1, 3)])
+    monkeypatch.setattr("scanner.train._quick_step", noting)
+    steps, _ = stepper(members, inputs)
+    drawn = list(batches(members, 48, 8))
+    for block in (drawn[:4], drawn[4:]):
+        steps(block)
+    assert seen == [
+        ([0, 1, 2][rows], number, drawn[number - 1][0][rows].tolist())
+        for numbers in (range(1, 5), range(5, 7))
+        for rows in (slice(0, 1), slice(1, 3)) for number in numbers
+    ]  # fmt: skip
 
 
 def test_a_pack_is_parted_where_its_work_fits_no_cache(monkeypatch):
