@@ -58,8 +58,12 @@ class Keeper:
         """From now on keep this pack, whose state `take` gives: epoch, steps and all it needs."""
         self._pack, self._take = pack, take
 
+    def let_go(self) -> None:
+        """Keep nothing more of that pack, nor what its state takes of memory."""
+        self._take = None
+
     def look(self) -> None:
-        """Called after every step; most calls only read a clock.
+        """Called after every few steps; most calls only read a clock.
 
         Raises:
             Interrupted: A stop is asked for; what there is was written.
@@ -87,7 +91,7 @@ class Keeper:
 
     def forget(self, pack: Sequence[Trial]) -> None:
         """Remove the checkpoints all of whose trials are done, as those of this pack now are."""
-        self._take = None
+        self.let_go()
         ended = store.done(self._place.results) | {trial.id for trial in pack}
         for path, header in self._family(pack[0]):
             if ended >= set(header["trials"]):

@@ -19,6 +19,7 @@ from scanner.errors import ScannerError
 from scanner.grid import Grid
 from scanner.launch import load_grid
 from scanner.plan import Plan, plan
+from scanner.schema import Resources
 from scanner.split import split_sizes
 from scanner.trial import Split
 
@@ -47,16 +48,13 @@ def estimate(
     parsed = load_grid(grid, data_root, dataset)
     planned = plan(parsed)
     events = count_events(parsed, data_root)
-    resources = parsed.resources
-    device = resources.device
+    device = parsed.resources.device
     rates = read_rates(device)
     if pilot:
         rates = _measured(planned, events, data_root, device, rates)
     if rates is None or not planned.trials:
         return None
-    available = cpus or len(os.sched_getaffinity(0))
-    workers = 1 if device == "cuda" else max(1, available // resources.cpus_per_trial)
-    gpus = resources.gpus_per_trial
+    workers, gpus = _workers(parsed.resources, cpus), parsed.resources.gpus_per_trial
     return cost.estimate(planned, rates, events, workers=workers, gpus_per_trial=gpus)
 
 
@@ -106,6 +104,17 @@ def read_rates(device: str) -> Rates | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         text = f"{path}: unreadable ({error!r}); delete it and run `--pilot` again"
         raise ScannerError(text) from error
+
+
+def _workers(resources: Resources, cpus: int | None) -> int:
+    """Packs that run at a time on this machine; those that share a GPU count as one."""
+    workers = (cpus or len(os.sched_getaffinity(0))) // resources.cpus_per_trial
+    if resources.device == "cuda":
+        import torch
+
+        gpus = torch.cuda.device_count() / max(1.0, resources.gpus_per_trial)
+        workers = min(workers, int(gpus))
+    return max(1, workers)
 
 
 def _measured(

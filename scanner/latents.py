@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from scanner.models import LATENT, build_model
+from scanner.models import LATENT, build_model, set_precision
 from scanner.representations import Inputs
 from scanner.trial import Trial
 
@@ -32,6 +32,7 @@ def latent_vectors(
         Columns process, event, z0_0 to z0_14 and, where the trial has a flow, zk_0 to zk_14;
         half precision, which a figure does not tell from more.
     """
+    set_precision(trial)
     model = build_model(trial).to(next(iter(test.values())).objects).eval()
     names = ["z0"] if trial.flow.name == "none" else ["z0", "zk"]
     parts, rows = [], []

@@ -164,6 +164,7 @@ def _place(results: Path, data_root: Path | None, resources: Resources, stop: St
         results=results,
         data_root=data_root.absolute() if data_root else None,
         device=resources.device,
+        gpu_share=min(1.0, resources.gpus_per_trial),
         pack=AUTOMATIC_PACK[resources.device] if resources.pack == "auto" else resources.pack,
         automatic=resources.pack == "auto",
         marker=stop.marker,

@@ -213,18 +213,23 @@ def batches(
     The first `taken` steps are drawn and left out, so that an epoch can be gone on with.
 
     The last batch is filled up from the start of the epoch's order, so that all have one size and
-    no event is left out. What is drawn on the host goes to the device once in `NOISE_STEPS` steps.
+    no event is left out. What is drawn on the host goes to the device once in `NOISE_STEPS` steps,
+    and to a GPU while earlier steps run there: memory that is pinned is kept until it was copied.
     """
-    like = members.beta
-    order = torch.stack([torch.randperm(events, generator=g) for g, _ in members.streams])
-    order = torch.cat([order, order[:, : -events % size]], dim=1).to(like.device)
+    like, short = members.beta, torch.int32 if events < 1 << 31 else torch.int64
+    shape = len(members), events + -events % size
+    order = torch.empty(shape, dtype=short, device=like.device)
+    for row, (generator, _) in zip(order, members.streams, strict=True):
+        drawn = torch.randperm(events, generator=generator)
+        row.copy_(torch.cat([drawn, drawn[: -events % size]]))
     for step in range(order.shape[1] // size):
         if step % NOISE_STEPS == 0:
-            shape = (NOISE_STEPS, size, LATENT)
-            drawn = [torch.randn(shape, generator=g) for _, g in members.streams]
-            noise = torch.stack(drawn).to(like).transpose(0, 1)
+            block = (NOISE_STEPS, size, LATENT)
+            noise = torch.stack([torch.randn(block, generator=g) for _, g in members.streams])
+            noise = noise.pin_memory() if like.is_cuda else noise
+            noise = noise.to(like, non_blocking=True).transpose(0, 1)
         if step >= taken:
-            yield order[:, step * size : (step + 1) * size], noise[step % NOISE_STEPS]
+            yield order[:, step * size : (step + 1) * size].long(), noise[step % NOISE_STEPS]
 
 
 def _rates(trials: Sequence[Trial]) -> list[tuple[slice, float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from functools import partial
 from typing import NamedTuple
 
 import psutil
@@ -17,17 +17,20 @@ import torch
 from scanner.checkpoint import Keeper
 from scanner.members import batches, start
 from scanner.representations import Inputs
-from scanner.train import EAGER_STEPS, FitResult, fit, stepper
+from scanner.train import EAGER_STEPS, FitResult, fit, stepper, validate, validation_batch
 from scanner.trial import Trial
 
 PROBED = 16  # smaller packs are never worth a probe
 WORTH = 1.1  # what twice the members must gain in events per second
 SHARE = 0.7  # of the free memory
-TIMED_STEPS = 3
+TIMED_STEPS = {"cpu": 3, "cuda": 50}  # some ms at least
+WANTING = (  # torch's words where it has no class for it: on the host, of CUDA and its libraries
+    "can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED",
+)  # fmt: skip
 
 
 class Probe(NamedTuple):
-    """What a few steps of a pack take: events per second, bytes per member, and free bytes."""
+    """A pack in training: events per second, bytes per member, and bytes that all may take."""
 
     rate: float
     bytes_each: float
@@ -41,6 +44,7 @@ def fit_in_parts(
     on_epoch: Callable[[int, int], None] | None = None,
     automatic: bool = False,
     keeper: Keeper | None = None,
+    gpu_share: float = 1.0,
 ) -> Iterator[list[FitResult]]:
     """Train a pack, in parts if that pays, halved whenever the memory ends.
 
@@ -51,16 +55,17 @@ def fit_in_parts(
         on_epoch: The same.
         automatic: Whether a large pack is trained in parts of the `best_size`.
         keeper: Keeps the part in training; what it has kept is gone on with first.
+        gpu_share: Share of a GPU that this process may fill, where others have the rest.
 
     Raises:
         MemoryError: One member alone does not fit (or what torch raises in its place).
     """
-    rest, size = list(pack), 0
+    rest, size, probe = list(pack), 0, partial(_probe, gpu_share=gpu_share)
     while rest:
         saved = keeper.find(rest) if keeper else None
         if not (saved or size):
             probed = automatic and len(rest) > PROBED
-            size = best_size(rest, train, validation) if probed else len(rest)
+            size = best_size(rest, train, validation, probe) if probed else len(rest)
         part = [trial for trial in rest if not saved or trial.id in saved.trials]
         part = part[: size or None]
         try:
@@ -69,6 +74,8 @@ def fit_in_parts(
             if not is_out_of_memory(error) or len(part) == 1:
                 raise
             size = len(part) // 2
+            if keeper:
+                keeper.let_go()
         else:
             yield results
             rest = [trial for trial in rest if trial not in part]
@@ -82,14 +89,13 @@ def best_size(
     pack: Sequence[Trial],
     train: Inputs,
     validation: Inputs,
-    probe: Callable[[Sequence[Trial], Inputs, Inputs], Probe] | None = None,
+    probe: Callable[[Sequence[Trial], Inputs, Inputs], Probe],
 ) -> int:
     """Members to train at once: doubled while that pays and the free memory allows it."""
-    measure = probe or _probe
     best, rate, size = min(PROBED, len(pack)), 0.0, min(PROBED, len(pack))
     while True:
         try:
-            probed = measure(pack[:size], train, validation)
+            probed = probe(pack[:size], train, validation)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -103,42 +109,62 @@ def best_size(
             return max(1, size)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says so; torch's allocator on the host has no class for it."""
-    wanting = "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and wanting
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception says so, by its class or its words, or one that it was raised over."""
+    if error is None:
+        return False
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in WANTING)
+    return (
+        said
+        or isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or is_out_of_memory(error.__cause__ or error.__context__)
     )
 
 
-def _probe(pack: Sequence[Trial], train: Inputs, validation: Inputs) -> Probe:
-    """Steps of a pack that is thrown away, the first ones untimed."""
+def _probe(
+    pack: Sequence[Trial], train: Inputs, validation: Inputs, gpu_share: float
+) -> Probe:
+    """What a pack takes that is thrown away, and what was free before it."""
     device = train.objects.device
-    before = _used(device)
-    members = start(pack, Inputs(*(tensor[:1] for tensor in validation)))
+    _release()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    free, before = _free(device, gpu_share), _used(device)
+    rate, used = _tried(pack, train, validation)
+    return Probe(rate, (used - before) / len(pack), free)
+
+
+def _tried(pack: Sequence[Trial], train: Inputs, validation: Inputs) -> tuple[float, float]:
+    """Events per second of a step that is repeated, and bytes used; validation is tried too."""
+    device = train.objects.device
+    members = start(pack, validation)
+    at_once = validation_batch(device, len(pack))
+    validate(members, Inputs(*(tensor[:at_once] for tensor in validation)))
     size = min(pack[0].training.batch_size, len(train.objects))
-    step, _ = stepper(members, train)
-    drawn = list(islice(batches(members, len(train.objects), size), EAGER_STEPS + TIMED_STEPS + 1))
-    for number, (index, noise) in enumerate(drawn):
-        if number == min(EAGER_STEPS + 1, len(drawn) - 1):
-            _synchronize(device)
-            started = time.perf_counter()
-        step(index, noise)
+    train_on, _ = stepper(members, train)
+    drawn = batches(members, len(train.objects), size)
+    batch = next(drawn)
+    train_on([batch] * (EAGER_STEPS + 1))
     _synchronize(device)
-    timed = len(drawn) - min(EAGER_STEPS + 1, len(drawn) - 1)
-    rate = len(pack) * size * timed / (time.perf_counter() - started)
-    return Probe(rate, (_used(device) - before) / len(pack), _free(device))
+    started = time.perf_counter()
+    train_on([batch] * TIMED_STEPS[device.type])
+    _synchronize(device)
+    rate = len(pack) * size * TIMED_STEPS[device.type] / (time.perf_counter() - started)
+    return rate, _used(device)
 
 
 def _used(device: torch.device) -> float:
+    """Bytes that this process has; on a GPU the most since its peak was reset."""
     if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
+        return float(torch.cuda.max_memory_reserved(device))
     return float(psutil.Process().memory_info().rss)
 
 
-def _free(device: torch.device) -> float:
+def _free(device: torch.device, gpu_share: float) -> float:
+    """Bytes that this process may take besides, others having as much."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        free, total = torch.cuda.mem_get_info(device)
+        return min(free, gpu_share * total - torch.cuda.memory_reserved(device))
     return psutil.virtual_memory().available / (psutil.cpu_count() or 1)
 
 

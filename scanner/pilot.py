@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import tempfile
 import time
@@ -21,11 +22,11 @@ from scanner.plan import Plan
 from scanner.provenance import commit
 from scanner.representations import Inputs
 from scanner.run import write_trial
-from scanner.train import FitResult, fit
+from scanner.train import EAGER_STEPS, FitResult, fit
 from scanner.trial import Trial
 
 BUDGET_S = 20.0
-LEAST_STEPS = 2
+LEAST_STEPS = {"cpu": 2, "cuda": EAGER_STEPS + 2}  # before those that are timed
 TRAINING_SHARE = 0.6  # of the time of a kind; the rest is for scoring
 FEW, MANY = 16, 512  # events per process in the two timings of scoring
 
@@ -72,7 +73,7 @@ def measure(
 
 def _rate(pack: Sequence[Trial], data: ChannelData, share_s: float) -> Rate:
     started = time.perf_counter()
-    least = LEAST_STEPS * pack[0].training.batch_size
+    least = _least_steps(data) * pack[0].training.batch_size
     seconds, result = _time_epoch(pack, data, least)
     spent_s = time.perf_counter() - started
     left_s = TRAINING_SHARE * share_s - spent_s - max(0.0, spent_s - 2 * seconds)
@@ -86,19 +87,28 @@ def _rate(pack: Sequence[Trial], data: ChannelData, share_s: float) -> Rate:
 
 
 def _time_epoch(pack: Sequence[Trial], data: ChannelData, events: int) -> tuple[float, FitResult]:
-    """Seconds of the second epoch on so many events, with the split's share of validation."""
-    training = replace(pack[0].training, max_epochs=2, patience=2)
+    """Seconds of the last epoch on so many events, with the split's share of validation.
+
+    The epochs before it have the first steps, which on a GPU are not those that follow.
+    """
+    train = _first(data.train, events)
+    steps = math.ceil(len(train.objects) / pack[0].training.batch_size)
+    epochs = 1 + math.ceil(_least_steps(data) / steps)
+    training = replace(pack[0].training, max_epochs=epochs, patience=epochs)
     members = [replace(trial, training=replace(
         training, learning_rate=trial.training.learning_rate)) for trial in pack]  # fmt: skip
     share = len(data.validation.objects) / len(data.train.objects)
-    train = _first(data.train, events)
     validation = _first(data.validation, max(1, round(share * len(train.objects))))
     ends: list[float] = []
     trained = fit(members, train, validation, lambda *_: ends.append(time.perf_counter()))
-    if len(ends) < 2:
-        raise ScannerError("the pilot's training diverged in its first epoch; lower the grid's "
+    if len(ends) < epochs:
+        raise ScannerError("the pilot's training diverged in its first epochs; lower the grid's "
                            "learning_rate")
-    return ends[1] - ends[0], trained[0]
+    return ends[-1] - ends[-2], trained[0]
+
+
+def _least_steps(data: ChannelData) -> int:
+    return LEAST_STEPS[data.train.objects.device.type]
 
 
 def _time_scoring(result: FitResult, data: ChannelData, until: float) -> tuple[float, float]:

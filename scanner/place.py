@@ -14,6 +14,7 @@ class Place:
         results: The result folder.
         data_root: Folder of imported datasets.
         device: `cpu` or `cuda`.
+        gpu_share: Share of a GPU that a worker may fill.
         pack: Most trials that are trained together.
         automatic: Whether a large pack may be trained in parts of a size found by trying.
         marker: File whose existence asks workers to save and end.
@@ -23,6 +24,7 @@ class Place:
     results: Path
     data_root: Path | None = None
     device: str = "cpu"
+    gpu_share: float = 1.0
     pack: int = 16
     automatic: bool = False
     marker: Path | None = None

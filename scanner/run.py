@@ -21,7 +21,7 @@ from scanner.errors import DataError, Interrupted, ResultError
 from scanner.latents import latent_vectors
 from scanner.members import State
 from scanner.metrics import measure
-from scanner.models import LATENT, build_model
+from scanner.models import LATENT, build_model, set_precision
 from scanner.packing import fit_in_parts, is_out_of_memory
 from scanner.place import Place
 from scanner.provenance import provenance
@@ -92,7 +92,9 @@ def train_pack(
     _write_controls(pack[0], data, place.results, made)
     trained: list[FitResult] = []
     keeper = Keeper(place)
-    parts = fit_in_parts(pack, data.train, data.validation, on_epoch, place.automatic, keeper)
+    parts = fit_in_parts(
+        pack, data.train, data.validation, on_epoch, place.automatic, keeper, place.gpu_share
+    )
     for part in parts:
         for result in part:
             keeper.look()
@@ -124,6 +126,7 @@ def score_inputs(
     trial: Trial, state: State, inputs: Inputs, prefix: str = ""
 ) -> dict[str, np.ndarray]:
     """Every registered score of every event, from the posterior mean: float32, in event order."""
+    set_precision(trial)
     model = build_model(trial).to(inputs.objects).eval()
     placed = {k: v.to(inputs.objects.device) for k, v in state.items()}
     functions = {name: resolve(entry) for name, entry in SCORES.items()}

@@ -15,6 +15,7 @@ from scanner.trial import Trial
 
 Row = dict[str, float]
 Step = Callable[[Tensor, Tensor], None]
+Steps = Callable[[Sequence[tuple[Tensor, Tensor]]], None]
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Run:
         pack: Its trials.
         progress: What each of them has reached.
         members: Those that still train.
-        step: Trains them for a step.
+        step: Trains them for a few steps.
         total: (P, 2) what the steps of the epoch have summed up.
         epoch: The epoch it is in, from 1.
         steps: Steps of this epoch that were taken.
@@ -52,7 +53,7 @@ class Run:
     pack: Sequence[Trial]
     progress: list[Progress]
     members: Members
-    step: Step
+    step: Steps
     total: Tensor
     epoch: int = 1
     steps: int = 0
@@ -85,7 +86,7 @@ def record_of(run: Run) -> Record:
 
 
 def go_on(
-    run: Run, saved: Saved, stepper: Callable[[Members], tuple[Step, Tensor]]
+    run: Run, saved: Saved, stepper: Callable[[Members], tuple[Steps, Tensor]]
 ) -> None:
     """Bring a training to where a record of these trials, and perhaps of others, stands."""
     record = saved.record

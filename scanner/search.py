@@ -21,13 +21,13 @@ from scanner import store
 from scanner.channel import load_channel_of
 from scanner.losses import training_loss
 from scanner.members import State, stream
-from scanner.models import LATENT, build_model
+from scanner.models import LATENT, build_model, set_precision
 from scanner.place import Place
 from scanner.provenance import provenance
 from scanner.representations import Inputs
 from scanner.run import attempt, train_pack
 from scanner.study import Found, Record, Study
-from scanner.train import VALIDATION_BATCH
+from scanner.train import validation_batch
 from scanner.trial import Trial
 
 if TYPE_CHECKING:
@@ -80,13 +80,14 @@ def suggest(record: Record) -> list[Trial]:
 
 def objective(trial: Trial, state: State, validation: Inputs) -> float:
     """Mean validation loss per event of weights, as the training of `trial` measures it."""
+    set_precision(trial)
     model = build_model(trial).to(validation.objects).eval()
     placed = {name: value.to(validation.objects.device) for name, value in state.items()}
     events = len(validation.objects)
     noise = torch.randn((events, LATENT), generator=stream(trial.seed, "validation"))
     total, weights = 0.0, (trial.beta, trial.training.hlf_weight)
     beta, weight = (validation.objects.new_tensor(number) for number in weights)
-    size = VALIDATION_BATCH[beta.device.type]
+    size = validation_batch(beta.device)
     with torch.no_grad():
         for start in range(0, events, size):
             part = slice(start, start + size)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -20,16 +20,17 @@ from torch import Tensor
 from scanner.checkpoint import Keeper, Saved
 from scanner.losses import kl, training_loss
 from scanner.members import Members, State, batches, keep, optimize, part_of, start, state_of
-from scanner.models import LATENT
+from scanner.models import LATENT, set_precision
 from scanner.replay import replayed, working_bytes
 from scanner.representations import Inputs
-from scanner.running import Progress, Row, Run, Step, go_on, record_of, stand
+from scanner.running import Progress, Row, Run, Step, Steps, go_on, record_of, stand
 from scanner.trial import Trial
 
-VALIDATION_BATCH = {"cpu": 128, "cuda": 8192}
+CPU_VALIDATED, GPU_VALIDATED = 128, 8192  # events at once: of each member, of all together
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 KEPT_BYTES = 1 << 30
 CACHE_BYTES = 2_000_000  # of one core
+BLOCK_EVENTS = 1 << 14  # of a pack between looks at the time: a part of it before the next
 EAGER_STEPS = 3  # before a capture, so that libraries have allocated what they need
 
 
@@ -79,7 +80,7 @@ def fit(
         Interrupted: The keeper was asked to stop.
     """
     _keep_freed_memory()
-    torch.backends.cuda.matmul.allow_tf32 = pack[0].training.precision == "tf32"
+    set_precision(pack[0])
     members = start(pack, validation)
     initial = [state_of(members, k) for k in members.numbers]
     progress = [Progress(best=state) for state in initial]
@@ -104,7 +105,7 @@ def _run_epoch(
     keeper: Keeper | None,
 ) -> None:
     losses = _train_epoch(run, len(train.objects), keeper)
-    rows = torch.cat([losses, _validate(run.members, validation)[:, None]], dim=1).tolist()
+    rows = torch.cat([losses, validate(run.members, validation)[:, None]], dim=1).tolist()
     wall_s = (time.perf_counter() - run.began) / len(run.members)
     numbers = run.members.numbers
     for row, k in enumerate(numbers):
@@ -136,31 +137,36 @@ def _train_epoch(run: Run, events: int, keeper: Keeper | None) -> Tensor:
         run.began, run.streams = time.perf_counter(), stand(run.members)
         run.total.zero_()
     size = min(run.pack[0].training.batch_size, events)
-    for index, noise in batches(run.members, events, size, run.steps):
-        run.step(index, noise)
-        run.steps += 1
+    at_once = max(1, BLOCK_EVENTS // (size * len(run.members)))
+    drawn = batches(run.members, events, size, run.steps)
+    while block := list(islice(drawn, at_once)):
+        run.step(block)
+        run.steps += len(block)
         if keeper:
             keeper.look()
     return run.total / -(-events // size)
 
 
-def stepper(members: Members, train: Inputs) -> tuple[Step, Tensor]:
-    """A training step, in place, and the (P, 2) sum of its losses and KL divergences.
+def stepper(members: Members, train: Inputs) -> tuple[Steps, Tensor]:
+    """A few training steps, in place, and the (P, 2) sum of their losses and KL divergences.
 
     On CUDA the step is captured as a graph after the first few: it is launched as one, with no
-    synchronisation with the host. On a CPU it is recorded and replayed, a part of the pack after
-    the other.
+    synchronisation with the host. On a CPU it is recorded and replayed, all the steps of a part of
+    the pack before those of the next, which has its own work in the cache.
     """
     total = members.beta.new_zeros(len(members), 2)
     parts = [(rows, _quick_step(part_of(members, rows), train, total[rows]))
              for rows in _parts(members, train)]  # fmt: skip
 
-    def step(index: Tensor, noise: Tensor) -> None:
-        members.taken.add_(1)
+    def steps(drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
+        before = members.taken.clone()
         for rows, run in parts:
-            run(index[rows], noise[rows])
+            members.taken.copy_(before)
+            for index, noise in drawn:
+                members.taken.add_(1)
+                run(index[rows], noise[rows])
 
-    return step, total
+    return steps, total
 
 
 def _parts(members: Members, train: Inputs) -> list[slice]:
@@ -231,12 +237,17 @@ def _losses(members: Members, batch: Inputs, noise: Tensor) -> Tensor:
     return torch.stack([loss.mean(-1), kl(outputs.mean, outputs.log_variance).mean(-1)], -1)
 
 
+def validation_batch(device: torch.device, members: int = 1) -> int:
+    """Events that each member is validated on at once: on a GPU their memory is that of one."""
+    return CPU_VALIDATED if device.type == "cpu" else max(1, GPU_VALIDATED // members)
+
+
 @torch.no_grad()
-def _validate(members: Members, validation: Inputs) -> Tensor:
+def validate(members: Members, validation: Inputs) -> Tensor:
     """(P,) mean validation loss, with noise that is the same at every epoch."""
     members.model.eval()
     total = torch.zeros_like(members.beta, dtype=torch.float64)
-    size = VALIDATION_BATCH[total.device.type]
+    size = validation_batch(total.device, len(members))
     for start_ in range(0, len(validation.objects), size):
         part = slice(start_, start_ + size)
         batch = Inputs(*(t[part].expand(len(members), *t[part].shape) for t in validation))

@@ -49,7 +49,9 @@ class Training:
         masked: Whether the Chamfer distance runs over real objects only.
         loss: `paper` (beta KL + (1 - beta) L_C) or `modified_elbo`.
         optimizer: `adam`.
-        precision: Of matrix products on a GPU: `fp32`, or `tf32` (10 bits of mantissa).
+        precision: Of products of matrices and convolutions on a GPU: `fp32`, or `tf32`, whose
+            factors have 10 bits of mantissa: every product is off by up to a relative 1e-3. What
+            that does to a result is not measured.
     """
 
     optimizer: str = "adam"

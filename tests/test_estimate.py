@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import scanner
 from scanner.cost import Rate, Rates
@@ -80,6 +81,17 @@ def test_a_pilot_is_kept_and_grows_until_the_code_changes(tmp_path, monkeypatch)
     monkeypatch.setattr("scanner.pilot.measure", fake([KIND], "d"))
     estimate(grid, pilot=True)
     assert read_rates("cpu").kinds.keys() == {KIND}
+
+
+@pytest.mark.parametrize(
+    ("here", "each", "workers"), [(0, 1, 1), (4, 1, 4), (4, 2, 2), (4, 0.25, 4), (9, 1, 8)]
+)
+def test_packs_run_on_all_gpus_that_are_here(tmp_path, monkeypatch, here, each, workers):
+    """Packs that share a GPU count as one, and every pack has a CPU."""
+    monkeypatch.setattr("scanner.pilot.measure", fake([KIND]))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: here)
+    grid = write_grid(tmp_path, f"{GRID}resources: {{gpus_per_trial: {each}}}\n")
+    assert scanner.estimate(grid, pilot=True, cpus=8).workers == workers
 
 
 def test_a_pilot_measures_the_smallest_channel(tmp_path, monkeypatch):

@@ -19,9 +19,11 @@ import scanner
 from scanner import store
 from scanner.collected import metrics
 from scanner.errors import DataError, ResultError, ScannerError
-from scanner.launch import _record, load_grid
+from scanner.launch import _place, _record, load_grid
 from scanner.pending import pending_jobs
 from scanner.plan import plan
+from scanner.schema import Resources
+from scanner.stopping import Stop
 
 GRID = """\
 name: small
@@ -46,6 +48,12 @@ def write_grid(folder, text=GRID):
     path = folder / "grid.yaml"
     path.write_text(text)
     return path
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0.25, 0.25), (1, 1.0), (2, 1.0)])
+def test_workers_on_one_gpu_know_their_share_of_it(tmp_path, gpus, share):
+    place = _place(tmp_path, None, Resources(gpus_per_trial=gpus), Stop(tmp_path))
+    assert (place.device, place.gpu_share) == ("cuda", share)
 
 
 def ranking(results, out):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
-from scanner import pilot
+from scanner import pilot, train
+from scanner.channel import load_channel_of
 from scanner.cost import estimate, kind_of
 from scanner.errors import DataError, ScannerError
 from scanner.estimate import count_events
@@ -83,3 +86,34 @@ def test_a_pilot_that_cannot_be_says_why():
 def test_a_pilot_for_gpus_needs_one():
     with pytest.raises(ScannerError, match="asks for GPUs and there is none here"):
         measure(plan(grid()), "2a", None, "cuda")
+
+
+@pytest.mark.parametrize("events", [64, 150, 5 * 64, 700])
+def test_a_pilot_on_a_gpu_times_no_capture(monkeypatch, events):
+    """Whatever fits into an epoch: with a stand-in, the last one has replays alone."""
+    ran, epochs = [], []
+
+    def captured(members, inputs, total):
+        taken = itertools.count(1)
+
+        def step(index, noise):
+            ran.append("replay" if next(taken) > train.EAGER_STEPS + 1 else "capture")
+
+        return step
+
+    def fit(pack, inputs, validation, on_epoch):
+        def ended(*given):
+            epochs.append(list(ran))
+            ran.clear()
+            on_epoch(*given)
+
+        return train.fit(pack, inputs, validation, ended)
+
+    monkeypatch.setattr(train, "_quick_step", captured)
+    monkeypatch.setattr(pilot, "fit", fit)
+    monkeypatch.setitem(pilot.LEAST_STEPS, "cpu", pilot.LEAST_STEPS["cuda"])
+    pack = plan(grid()).packs[0][:1]
+    pilot._time_epoch(pack, load_channel_of(pack[0], None, "cpu"), events)
+    assert "capture" in epochs[0]
+    assert set(epochs[-1]) == {"replay"}
+    assert sum(map(len, epochs[:-1])) >= train.EAGER_STEPS + 2

@@ -101,11 +101,11 @@ def test_training_steps_are_the_same_to_the_bit(architecture, flow, monkeypatch)
     for wrap in (replayed, lambda step: step):
         monkeypatch.setattr("scanner.train.replayed", wrap)
         members = start(pack, validation)
-        step, total = stepper(members, train)
+        steps, total = stepper(members, train)
         random = torch.Generator().manual_seed(0)
         for _ in range(3):
             index = torch.randint(EVENTS, (2, SIZE), generator=random)
-            step(index, torch.randn(2, SIZE, 15, generator=random).to(total))
+            steps([(index, torch.randn(2, SIZE, 15, generator=random).to(total))])
         reached.append([members.flat, members.first, total, *members.model.buffers()])
     for one, two in zip(*reached, strict=True):
         assert torch.equal(one, two)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import make_trial
+from conftest import make_inputs, make_trial
 from sklearn.metrics import roc_auc_score, roc_curve
 
 import scanner.channel
@@ -19,10 +19,14 @@ import scanner.run
 from scanner import store
 from scanner.channel import load_channel_of
 from scanner.datasets import open_dataset, read
+from scanner.latents import latent_vectors
+from scanner.models import build_model
 from scanner.place import Place
 from scanner.registry import Entry
 from scanner.run import failure, run_pack, score_inputs
+from scanner.search import objective
 from scanner.split import split_indices
+from scanner.train import fit
 from scanner.trial import Split, from_json
 
 SCORES = ("reconstruction", "kl", "rz")
@@ -185,3 +189,21 @@ def test_a_failure_is_recorded_with_its_class_and_frame(tmp_path):
     assert failure(MemoryError())["class"] == "out_of_memory"
     assert failure(torch.OutOfMemoryError())["class"] == "out_of_memory"
     assert failure(KeyError("x"))["class"] == "bug"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize("use", [
+    lambda trial, state, inputs: fit([trial], inputs, inputs),
+    score_inputs,
+    objective,
+    lambda trial, state, inputs: latent_vectors(
+        trial, state, {"background": inputs}, {"background": np.arange(8)}),
+], ids=["fit", "score_inputs", "objective", "latent_vectors"])  # fmt: skip
+def test_whatever_runs_a_model_has_the_precision_of_its_trial(precision, use):
+    """Products of matrices and convolutions alike, whatever trial ran before."""
+    trial = make_trial("deepset_vae", precision=precision, max_epochs=1)
+    flags = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    for flag in flags:
+        flag.allow_tf32 = precision == "fp32"
+    use(trial, build_model(trial).state_dict(), make_inputs(trial, 8, torch.float32))
+    assert [flag.allow_tf32 for flag in flags] == [precision == "tf32"] * 2

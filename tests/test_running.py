@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import make_inputs, make_trial
 
-from scanner import checkpoint
+from scanner import checkpoint, train
 from scanner.checkpoint import Keeper
 from scanner.errors import Interrupted
 from scanner.packing import fit_in_parts
@@ -34,6 +34,7 @@ def data(pack):
 def stopping_after(monkeypatch, looks):
     """Every keeper looks after every step, and the given numbers of looks end in a stop."""
     monkeypatch.setattr(checkpoint, "LOOK_S", 0.0)
+    monkeypatch.setattr(train, "BLOCK_EVENTS", 1)
     waits, seen = iter(looks), 0
 
     def is_asked(marker):

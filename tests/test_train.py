@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import make_inputs, make_trial
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from scanner.losses import training_loss
-from scanner.members import NOISE_STEPS, batches, initial_model, start, stream
+from scanner.members import NOISE_STEPS, batches, initial_model, keep, start, stream
+from scanner.models import LATENT
 from scanner.registry import ARCHITECTURES, FLOWS
 from scanner.representations import Inputs
-from scanner.train import EAGER_STEPS, _parts, captured, fit
+from scanner.train import (
+    CPU_VALIDATED,
+    EAGER_STEPS,
+    GPU_VALIDATED,
+    _parts,
+    _plain_step,
+    captured,
+    fit,
+    stepper,
+    validate,
+    validation_batch,
+)
 
 EVENTS, VALIDATION = 48, 20
 
@@ -33,8 +47,8 @@ def largest_difference(one, other):
 def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
     def member(seed, beta, rate):
         return make_trial(
-            architecture, flow, "truncated", seed=seed, beta=beta, learning_rate=rate, max_epochs=4,
-            batch_size=8,
+            architecture, flow, "truncated", seed=seed, beta=beta, learning_rate=rate, max_epochs=9,
+            patience=9, batch_size=8,
         )
 
     pack = [member(0, 0.5, 1e-3), member(1, 1.0, 1e-3), member(0, 1e-6, 1e-2)]
@@ -42,6 +56,9 @@ def test_member_is_the_same_alone_and_in_a_pack(architecture, flow):
     (alone,) = trained(pack[1:2])
     assert largest_difference(together[1].best, alone.best) < 1e-10
     assert together[1].best_epoch == alone.best_epoch
+    assert len(alone.history) * EVENTS / 8 >= 50
+    for one, other in zip(together[1].history, alone.history, strict=True):
+        assert one["validation_loss"] == pytest.approx(other["validation_loss"], rel=1e-10)
     assert largest_difference(alone.best, alone.initial) > 1e-4
 
 
@@ -104,6 +121,50 @@ def test_order_and_noise_differ_between_epochs_and_seeds():
     assert not torch.equal(epochs[0][0][0][0], epochs[0][0][0][1])
 
 
+class OnGpu(torch.Tensor):
+    """A tensor of the host that says it is none."""
+
+    is_cuda = True
+
+
+class Numbers(TorchDispatchMode):
+    """Sizes of the tensors of eight-byte integers that are made."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.int64:
+            self.sizes.append(made.numel())
+        return made
+
+
+@pytest.mark.parametrize("like", [torch.Tensor, OnGpu])
+def test_what_is_drawn_follows_from_the_streams_alone(monkeypatch, like):
+    """And a GPU gets noise from pinned memory, and the order of events in four bytes each."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda host: pinned.append(host) or host)
+    trials, events, size = [make_trial(seed=s) for s in range(5)], 1050, 8
+    members = start(trials, make_inputs(trials[0], 3, torch.float32))
+    members = replace(members, beta=members.beta.as_subclass(like))
+    with Numbers() as numbers:
+        drawn = list(batches(members, events, size))
+    steps = math.ceil(events / size)
+    assert max(numbers.sizes) < len(trials) * events
+    assert len(pinned) == (math.ceil(steps / NOISE_STEPS) if like is OnGpu else 0)
+    for row, trial in enumerate(trials):
+        order = torch.randperm(events, generator=stream(trial.seed, "order"))
+        assert torch.equal(torch.cat([index[row] for index, _ in drawn])[:events], order)
+        random = stream(trial.seed, "noise")
+        blocks = [torch.randn((NOISE_STEPS, size, LATENT), generator=random)
+                  for _ in range(0, steps, NOISE_STEPS)]  # fmt: skip
+        noise = torch.stack([noise[row].as_subclass(torch.Tensor) for _, noise in drawn])
+        assert torch.equal(noise, torch.cat(blocks)[:steps])
+    assert {index.dtype for index, _ in drawn} == {torch.int64}
+
+
 def test_stopping_keeps_the_best_weights_and_frees_the_member():
     pack = [
         make_trial(seed=0, learning_rate=0.3, max_epochs=12, patience=2),
@@ -138,6 +199,28 @@ def test_streams_depend_on_seed_and_purpose():
         for purpose in ("order", "noise", "weights", "validation")
     }
     assert len(draws) == 8
+
+
+def test_validation_takes_no_more_of_a_gpu_for_a_larger_pack():
+    """The work at once is that of one member alone; a CPU validates as it always has."""
+    for members in (1, 2, 60, 240, GPU_VALIDATED, 2 * GPU_VALIDATED):
+        size = validation_batch(torch.device("cuda"), members)
+        assert size >= 1
+        assert size * members <= max(GPU_VALIDATED, members) < (size + 1) * members
+        assert validation_batch(torch.device("cpu"), members) == CPU_VALIDATED
+
+
+@pytest.mark.parametrize("size", [1, 3, VALIDATION])
+def test_the_batch_of_the_validation_changes_no_loss(monkeypatch, size):
+    pack = [make_trial("deepset_vae", seed=s) for s in (0, 1)]
+    validation = make_inputs(pack[0], VALIDATION)
+    whole = validate(start(pack, validation), validation)
+    asked = []
+    monkeypatch.setattr(
+        "scanner.train.validation_batch", lambda *given: asked.append(given) or size
+    )
+    torch.testing.assert_close(validate(start(pack, validation), validation), whole)
+    assert asked == [(torch.device("cpu"), 2)]
 
 
 class Recorder:
@@ -207,18 +290,46 @@ def test_every_device_trains_as_a_cpu_does(architecture, device):
 @pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_parts_of_a_pack_change_no_bit(architecture, flow, monkeypatch):
-    """One part, or parts of one and two members: what fits a cache decides on speed alone."""
+    """One part, or parts of one and two members, step by step, or some of one before the other.
+
+    What fits a cache decides on speed alone.
+    """
     pack = [
         make_trial(architecture, flow, "truncated", seed=s, learning_rate=1e-3, max_epochs=2,
                    batch_size=8) for s in (0, 1, 2)
     ]  # fmt: skip
     found = []
-    for cuts in ([slice(0, 3)], [slice(0, 1), slice(1, 3)]):
+    apart = [slice(0, 1), slice(1, 3)]
+    for cuts, events in (([slice(0, 3)], 1), (apart, 1), (apart, 4 * 3 * 8)):
         monkeypatch.setattr("scanner.train._parts", lambda *_, cuts=cuts: cuts)
+        monkeypatch.setattr("scanner.train.BLOCK_EVENTS", events)
         found.append(trained(pack, torch.float32))
-    for one, other in zip(*found, strict=True):
-        assert largest_difference(one.best, other.best) == 0
-        assert [r["loss"] for r in one.history] == [r["loss"] for r in other.history]
+    for one, *others in zip(*found, strict=True):
+        for other in others:
+            assert largest_difference(one.best, other.best) == 0
+            assert [r["loss"] for r in one.history] == [r["loss"] for r in other.history]
+
+
+def test_a_part_of_a_pack_takes_its_steps_before_the_next(monkeypatch):
+    """Each of them once, in their order, and numbered alike."""
+    pack, seen = [make_trial("deepset_vae", seed=s) for s in (0, 1, 2)], []
+    inputs = make_inputs(pack[0], 48)
+    members = start(pack, inputs)
+
+    def noting(part, train, total):
+        return lambda index, noise: seen.append((part.numbers, part.taken.item(), index.tolist()))
+
+    monkeypatch.setattr("scanner.train._parts", lambda *_: [slice(0, 1), slice(1, 3)])
+    monkeypatch.setattr("scanner.train._quick_step", noting)
+    steps, _ = stepper(members, inputs)
+    drawn = list(batches(members, 48, 8))
+    for block in (drawn[:4], drawn[4:]):
+        steps(block)
+    assert seen == [
+        ([0, 1, 2][rows], number, drawn[number - 1][0][rows].tolist())
+        for numbers in (range(1, 5), range(5, 7))
+        for rows in (slice(0, 1), slice(1, 3)) for number in numbers
+    ]  # fmt: skip
 
 
 def test_a_pack_is_parted_where_its_work_fits_no_cache(monkeypatch):
@@ -232,3 +343,19 @@ def test_a_pack_is_parted_where_its_work_fits_no_cache(monkeypatch):
         assert [k for part in found[size] for k in part] == list(range(7))
         assert max(map(len, found[size])) - min(map(len, found[size])) <= 1
     assert len(found[1]) == 7 > len(found[1_000_000]) > len(found[1 << 40]) == 1
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_training_never_asks_a_device_for_a_value_and_stays_on_it(architecture, flow):
+    """On a device without values: reading one, or a tensor of the host among them, would raise."""
+    pack = [make_trial(architecture, flow, "truncated", seed=s, hlf=True) for s in (0, 1, 2)]
+    inputs = Inputs(*(t.to("meta") for t in make_inputs(pack[0], 8, torch.float32)))
+    members = start(pack, inputs)
+    for going in ([0, 1, 2], [0, 2]):
+        members = keep(members, going)
+        total = members.beta.new_zeros(len(going), 2)
+        step = _plain_step(members, inputs, total)
+        step(*next(batches(members, 8, 4)))
+        assert validate(members, inputs).shape == (len(going),)
+        assert {t.device.type for t in (members.flat, members.first, total)} == {"meta"}
