@@ -5,14 +5,14 @@ showers that start at the kinematical limit instead of a merged sample; Wt is th
 process at the W mass; tt + Z is the tt + Higgs process at the Z mass. `wtop` and `single_top` hold
 both charges, which the challenge lists apart.
 
-What is missing: four tops, tt + W and tt + photon; in channel 2a top pairs and Z + jets, whose third
-lepton comes from heavy flavour in one event of 10^4 (top pairs would be about a tenth of that
+What is missing: four tops, tt + W and tt + photon; in channel 2a top pairs and Z + jets, whose
+third lepton comes from heavy flavour in one event of 10^4 (top pairs would be about a tenth of that
 background); in channels 1 and 3 what has no neutrino in the hard process, such as all-hadronic top
 pairs; and QCD below the least pT of its hard process, 400 GeV in channel 1 and 280 GeV in 3. Short
-runs below it found 0.5 +- 0.15 pb of 300 to 400 GeV in channel 1 (the sample has 0.77 pb in all) and
-10 +- 3 pb of 200 to 280 GeV in channel 3 (54 pb), most of them just above HT of 600 GeV: the HT of
-`njets` rises there to a maximum that nature does not have. The challenge's channel 1 is 88 % `njets`,
-ours 17 %.
+runs below it found 0.5 +- 0.15 pb of 300 to 400 GeV in channel 1 (the sample has 0.77 pb in all)
+and 10 +- 3 pb of 200 to 280 GeV in channel 3 (54 pb), most of them just above an HT of 600 GeV: the
+HT of `njets` rises there to a maximum that nature does not have. The challenge's channel 1 is 88 %
+`njets`, ours 17 %.
 """
 
 from __future__ import annotations
