@@ -86,9 +86,9 @@ class Backlog:
             self._waiting.append(task)
         elif "storage" in kinds:
             key = next(key for key, kind in outcome.items() if kind == "storage")
-            why = store.read_failure(self._results, key)["exception"]
-            text = f"{self._results}: a worker could not write there: {why}"
-            self.stop(f"{text}; make room or mend it")
+            record = store.failures(self._results).get(key)  # none where nothing could be written
+            why = f": {record['exception']}" if record else ""
+            self.stop(f"{self._results}: a worker could not write there{why}; make room or mend it")
         elif kinds & {"data", "bug"}:
             self._failed(next(key for key, kind in outcome.items() if kind in ("data", "bug")))
 

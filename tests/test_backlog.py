@@ -167,6 +167,13 @@ def test_an_exception_that_no_worker_recorded_is_recorded(backlog, tmp_path):
     assert classes(tmp_path) == ["bug", "bug"]
 
 
+def test_a_disk_too_full_for_a_record_stops_the_scan_too(backlog):
+    jobs = backlog(2, 2)
+    run_next(jobs)
+    jobs.ended("worker", {"0000": "storage"})
+    assert jobs.stopped.endswith("a worker could not write there; make room or mend it")
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("data", "do not serve: Error('why'); mend them"),
