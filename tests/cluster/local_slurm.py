@@ -38,15 +38,6 @@ def local_slurm() -> Iterator[Slurm]:
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
-def wait_for(event: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> object:
-    """The first true value of `event`."""
-    end = time.monotonic() + limit_s
-    while not (value := event()):
-        assert time.monotonic() < end, f"no {what} within {limit_s} s"
-        time.sleep(0.2)
-    return value
-
-
 class Slurm:
     """Commands of one SLURM, and the processes of its jobs."""
 
@@ -109,14 +100,21 @@ class Job:
         path = Path(self.field("StdOut"))
         return path.read_text() if path.exists() else ""
 
-    def wait(self, limit_s: float = LIMIT_S) -> str:
+    def wait_for(self, event: Callable[[], object], what: str) -> object:
+        """The first true value of `event`; a failure shows what the job has said."""
+        end = time.monotonic() + LIMIT_S
+        while not (value := event()):
+            assert time.monotonic() < end, (
+                f"no {what} within {LIMIT_S} s; job {self.name} is {self.field('JobState')}\n"
+                f"{self.log()}"
+            )
+            time.sleep(0.2)
+        return value
+
+    def wait(self) -> str:
         """The job's last state, once it has one."""
         running = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "SUSPENDED")
-        try:
-            wait_for(lambda: self.field("JobState") not in running, f"end of job {self.name}",
-                     limit_s)  # fmt: skip
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log()}") from error
+        self.wait_for(lambda: self.field("JobState") not in running, "end")
         return self.field("JobState")
 
     def processes(self, node: str = "") -> list[psutil.Process]:

@@ -15,7 +15,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from local_slurm import SCRIPT, Job, local_slurm, wait_for
+from local_slurm import SCRIPT, Job, local_slurm
 
 import scanner
 from scanner.pool import read_pool
@@ -169,18 +169,18 @@ def kill_one_after_another(job, results):
 
     def another_result():
         count = done(results)
-        wait_for(lambda: done(results) > count, f"result after {count}")
+        job.wait_for(lambda: done(results) > count, f"result after {count}")
         assert done(results) < 12, "too late to kill anything"
 
-    wait_for(lambda: job.workers("node1"), "worker")[0].kill()
+    job.wait_for(lambda: job.workers("node1"), "worker")[0].kill()
     another_result()
     raylet = job.ray("raylet", "node2")
     raylet.kill()
     another_result()
-    wait_for(lambda: job.ray("raylet", "node2") not in (None, raylet), "node2 again")
+    job.wait_for(lambda: job.ray("raylet", "node2") not in (None, raylet), "node2 again")
     driver = job.driver()
     driver.kill()
-    wait_for(lambda: job.driver() not in (None, driver), "driver again")
+    job.wait_for(lambda: job.driver() not in (None, driver), "driver again")
     another_result()
     job.ray("gcs_server", "node1").kill()
 
@@ -198,8 +198,8 @@ def test_two_jobs_share_two_nodes_and_one_is_hit(slurm, tmp_path):
         b = Job(slurm, waiting.stdout.readline().strip(), tmp_path)
         a = slurm.sbatch(*SMALL, write_grid(tmp_path, "hit", MANY), cwd=tmp_path)
         for job, results in ((a, hit), (b, calm)):
-            wait_for(lambda results=results: done(results), "result")
-            wait_for(lambda job=job: job.workers("node2"), "worker on node2")
+            job.wait_for(lambda results=results: done(results), "result")
+            job.wait_for(lambda job=job: job.workers("node2"), "worker on node2")
         open_a, open_b = listeners(a), listeners(b)
         assert (cpus_of(b, "node1"), cpus_of(b, "node2")) == (2, 1)
         address, token = a.head_file().read_text(), token_of(a)
@@ -235,10 +235,30 @@ def until_saved(job, results, restarts=0):
     def saved():
         return stamps(results / "checkpoints", "*.pt")
 
-    wait_for(lambda: job.field("Restarts") == str(restarts), f"restart {restarts} of {job.name}")
-    wait_for(lambda: job.field("JobState") == "RUNNING", f"run {restarts} of {job.name}")
+    job.wait_for(lambda: job.field("Restarts") == str(restarts), f"restart {restarts}")
+    job.wait_for(lambda: job.field("JobState") == "RUNNING", f"run {restarts}")
     before = saved()
-    wait_for(lambda: saved() - before, f"checkpoint of run {restarts} of {job.name}")
+    job.wait_for(lambda: saved() - before, f"checkpoint of run {restarts}")
+
+
+def until_warned(job, results):
+    """Until SLURM has warned of the time limit; it looks every 30 s, so training is held up."""
+    held = {}
+
+    def warned():
+        for process in job.workers("node1") + job.workers("node2"):
+            if process.pid not in held:
+                held[process.pid] = process
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+        return any((results / "stop").glob("*"))
+
+    try:
+        job.wait_for(warned, "warning before the time limit")
+    finally:
+        for process in held.values():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def test_a_scan_goes_on_after_whatever_ends_its_job(slurm, tmp_path):
@@ -252,7 +272,8 @@ def test_a_scan_goes_on_after_whatever_ends_its_job(slurm, tmp_path):
         slurm("scontrol", "requeue", job.name)
         until_saved(job, ended, restarts=1)
         slurm("scontrol", "update", f"JobId={job.name}", "EndTime=now+60")
-        wait_for(lambda: job.field("Restarts") == "2", "restart after the time limit")
+        until_warned(job, ended)
+        job.wait_for(lambda: job.field("Restarts") == "2", "restart after the time limit")
         slurm("scontrol", "update", f"JobId={job.name}", "TimeLimit=60")
         until_saved(job, ended, restarts=2)
         assert done(ended) < 4, "too late to cancel anything"
@@ -262,7 +283,7 @@ def test_a_scan_goes_on_after_whatever_ends_its_job(slurm, tmp_path):
         first, last = (Job(slurm, f"{array.name}_{task}", tmp_path) for task in (0, 1))
         until_saved(last, other)
         slurm("scancel", "--batch", "--signal=USR1", last.name)
-        wait_for(lambda: last.field("Restarts") == "1", "restart of the array's last task")
+        last.wait_for(lambda: last.field("Restarts") == "1", "restart")
         assert [task.wait() for task in (first, last)] == ["COMPLETED"] * 2, last.log()
     assert [task.field("Restarts") for task in (first, last)] == ["0", "1"]
     assert (ended / "logs" / f"{job.id}.time_limits").read_text().count("\n") == 1
