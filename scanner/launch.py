@@ -61,12 +61,19 @@ def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | No
         GridError: With every fault of the file at once.
         DataError: The dataset that it names is damaged.
     """
-    path = Path(path)
+    return parse(grid_text(path), str(path), Channels(data_root), dataset=dataset)
+
+
+def grid_text(path: Path | str) -> str:
+    """The text of a grid file.
+
+    Raises:
+        ScannerError: It cannot be read.
+    """
     try:
-        text = path.read_text()
+        return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ScannerError(f"{path}: cannot be read ({error}); give the path of a grid") from error
-    return parse(text, str(path), Channels(data_root), dataset=dataset)
 
 
 def launch(
