@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 import scanner
-from scanner.errors import ScannerError
+from scanner.errors import NodesMissing, ScannerError
 from scanner.launch import Outcome, Progress
 
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 MORE_TO_DO, LEFT = 75, 3  # EX_TEMPFAIL: asked to stop before all was done; of `status --check`
+NODES_MISSING = 4
 NO_RATES = "time: no rates of this machine yet; --pilot measures them in 20 s"
 GRID = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -29,7 +30,10 @@ CPUS = click.option(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with its text and exit code 2."""
+    """Run the command line; a user's mistake ends with its text and exit code 2.
+
+    Nodes that do not come have a code of their own, 4: a batch job goes on without them.
+    """
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -37,7 +41,7 @@ def main() -> None:
         sys.exit(USER_ERROR)
     except ScannerError as error:
         click.echo(str(error), err=True)
-        sys.exit(USER_ERROR)
+        sys.exit(NODES_MISSING if isinstance(error, NodesMissing) else USER_ERROR)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; the same command goes on from here", err=True)
         sys.exit(INTERRUPTED)

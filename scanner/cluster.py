@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scanner.batch import node_names
-from scanner.errors import ClusterError
+from scanner.errors import ClusterError, NodesMissing
 from scanner.lock import died_here, sign
 
 OBJECT_STORE_BYTES = 200_000_000
@@ -87,12 +87,12 @@ def wait_for_nodes(
     """Poll until `wanted` distinct nodes are alive.
 
     Raises:
-        ClusterError: They are not after `limit_s`; it names those that came and those that did not.
+        NodesMissing: They are not after `limit_s`; it names those that came and those that did not.
     """
     end, told = time.monotonic() + limit_s, -1
     while len(names := _alive(nodes())) < wanted:
         if time.monotonic() > end:
-            raise ClusterError(_missing(wanted, names, limit_s))
+            raise NodesMissing(_missing(wanted, names, limit_s))
         if len(names) != told:
             tell(f"{len(names)} of {wanted} nodes are there")
             told = len(names)

@@ -46,7 +46,11 @@ class ResultError(ScannerError):
 
 
 class ClusterError(ScannerError):
-    """A Ray cluster that cannot be joined, or that lacks nodes."""
+    """A Ray cluster that cannot be joined, or that does not serve."""
+
+
+class NodesMissing(ClusterError):
+    """Nodes of a cluster that were waited for in vain."""
 
 
 class Interrupted(ScannerError):

@@ -29,7 +29,7 @@ time_limits=${SCANNER_TIME_LIMITS:-20}  # how many time limits a job may reach; 
 set -uo pipefail
 
 readonly TRIES=5 LONG_LIFE_S=600 HEAD_START_S=120 STOP_S=20 LONGEST_FOLDER=36 OLDEST_RAY=2.52
-readonly INTERRUPTED=75 USAGE=2 LEFT=3
+readonly INTERRUPTED=75 USAGE=2 LEFT=3 NODES_MISSING=4
 readonly STEP=(srun --export=ALL --overlap --mem=0 --nodes=1 --ntasks=1 --cpu-bind=none --no-kill
   --kill-on-bad-exit=0 --quiet)
 readonly RAY_NODE=(--block --object-store-memory=200000000 --min-worker-port=0 --max-worker-port=0
@@ -261,29 +261,23 @@ stop_cluster() {
 
 # ---- the driver ----------------------------------------------------------------------------------
 
-launch() {  # the driver, again if something kills it or a node is given up; sets driver_rc, head_lost
-  local count attempt driver
+launch() {  # the driver, again if something kills it or nodes do not come; sets driver_rc, head_lost
+  local wanted=${#nodes[@]} attempt driver
   for ((attempt = 0; attempt < TRIES; attempt++)); do
-    count=$(living)
-    scanner launch "$grid" --results "$results" "${options[@]}" --address "$address" --nodes "$count" &
+    scanner launch "$grid" --results "$results" "${options[@]}" --address "$address" --nodes "$wanted" &
     driver=$!
     watch_driver "$driver"
     [[ -z $warned_at$terminated$head_lost ]] || return
     if ((driver_rc > 128)); then
       say "the driver died of signal $((driver_rc - 128))"
-    elif ((driver_rc == USAGE && $(living) < count)); then
-      say "going on without the nodes whose Ray does not start"
+    elif ((driver_rc == NODES_MISSING && wanted > 1)); then
+      say "going on with the nodes that are there; another is used once its Ray has started"
+      wanted=1
     else
       return
     fi
   done
   say "the driver is not started again after $TRIES tries; the same sbatch goes on"
-}
-
-living() {  # the nodes not given up
-  local pid count=0
-  for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
-  echo "$count"
 }
 
 watch_driver() {  # PID; passes on the warning and the end, which the traps only note

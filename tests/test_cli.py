@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
 
-from scanner.cli import cli
+from scanner.cli import cli, main
+from scanner.errors import ClusterError, NodesMissing
 
 WRONG = """\
 name: wrong
@@ -71,6 +73,17 @@ def test_a_mistake_is_one_message(arguments, tmp_path):
     assert made.returncode == 2
     assert made.stderr.strip()
     assert "Traceback" not in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(NodesMissing("1 of 2 nodes"), 4), (ClusterError("no token"), 2)]
+)
+def test_a_script_hears_that_only_nodes_are_missing(monkeypatch, capsys, error, code):
+    monkeypatch.setattr("scanner.cli.cli", Mock(side_effect=error))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"{error}\n"
 
 
 def test_a_number_of_bad_lines_is_not_negative(tmp_path):

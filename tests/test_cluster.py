@@ -10,7 +10,7 @@ import pytest
 
 from scanner import cluster
 from scanner.cluster import Site, connected, refuse_small_nodes, wait_for_nodes
-from scanner.errors import ClusterError
+from scanner.errors import ClusterError, NodesMissing
 
 
 def node(key, name="10.0.0.1", alive=True, **resources):
@@ -28,7 +28,7 @@ def test_nodes_are_polled_until_they_are_there(monkeypatch):
 def test_a_node_that_was_started_again_counts_once_and_a_dead_one_not(monkeypatch):
     monkeypatch.setattr(cluster, "node_names", lambda: ["node1", "node2", "node3"])
     listed = [node("a", "node1"), node("b", "node2"), node("c", "node2"), node("d", alive=False)]
-    with pytest.raises(ClusterError, match=r"2 of 3 nodes .* \(node1, node2\); node3 did not"):
+    with pytest.raises(NodesMissing, match=r"2 of 3 nodes .* \(node1, node2\); node3 did not"):
         wait_for_nodes(3, lambda: listed, lambda text: None, limit_s=0.0)
 
 
