@@ -137,14 +137,17 @@ print(YAML(typ="safe").load(open(sys.argv[1]))["name"])' "$grid" 2>/dev/null)
 
 folder_of() { echo "$node_tmp/scan.$run.$start.$1.$2"; }  # NODE'S NUMBER, ATTEMPT
 
-# Ends every process that inherited this variable. A killed Ray leaves agents behind that have
-# given themselves other names and other parents.
-end_marked() {  # NAME=VALUE
-  local marked i
+# Ends every process that has an output file of this Ray open. A killed Ray leaves agents behind that
+# have written their new names over their environment, and have other parents. A driver beside the
+# head opens other files.
+end_ray() {  # FOLDER
+  local folder pids i
+  folder=$(cd "$1" && pwd -P)
   for ((i = 0; i < 50; i++)); do
-    mapfile -t marked < <(grep -lszxF "$1" /proc/[0-9]*/environ | cut -d/ -f3)
-    ((${#marked[@]})) || return
-    kill -KILL "${marked[@]}" 2>/dev/null
+    mapfile -t pids < <(find /proc/[0-9]*/fd -lname "$folder/*.out" -o -lname "$folder/*.err" 2>/dev/null |
+      cut -d/ -f3 | sort -u)
+    ((${#pids[@]})) || return
+    kill -KILL "${pids[@]}" 2>/dev/null
     sleep 0.1
   done
 }
@@ -161,7 +164,7 @@ ray_node() {  # FOLDER, LOGS, options of ray start...
   # SLURM sets this beside CUDA_VISIBLE_DEVICES, and Ray refuses the two together.
   if [[ -n ${CUDA_VISIBLE_DEVICES-} ]]; then unset ROCR_VISIBLE_DEVICES; fi
   # Counted here, where they are this node's; Ray would take all that the host has.
-  SCANNER_RAY=$folder ray start "$@" --temp-dir="$folder" --node-name="$SLURMD_NODENAME" \
+  ray start "$@" --temp-dir="$folder" --node-name="$SLURMD_NODENAME" \
     --num-cpus="$SLURM_CPUS_ON_NODE" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" &
   ray=$!
   wait "$ray"; rc=$?
@@ -171,7 +174,7 @@ ray_node() {  # FOLDER, LOGS, options of ray start...
     kill -KILL "$ray" 2>/dev/null  # it can be deaf while it looks for a head that is gone
     wait "$ray"; rc=$?
   fi
-  end_marked "SCANNER_RAY=$folder"
+  end_ray "$folder"
   mkdir -p "$logs" && cp -r "$folder/session_latest/logs/." "$logs"
   rm -rf "$folder"
   return "$rc"
@@ -186,7 +189,7 @@ keep_node() {  # NUMBER, TRIES, options of ray start...
   trap 'kill "$srun"' HUP
   while [[ -z $stopping ]]; do
     began=$SECONDS
-    "${STEP[@]}" --nodelist="$node" bash -c "$(declare -f end_marked ray_node); ray_node \"\$@\"" ray_node \
+    "${STEP[@]}" --nodelist="$node" bash -c "$(declare -f end_ray ray_node); ray_node \"\$@\"" ray_node \
       "$(folder_of "$number" "$attempt")" "$logs/$node.$start.$attempt" "$@" </dev/null >>"$logs/$node.log" 2>&1 &
     srun=$!
     wait "$srun"; rc=$?

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -149,12 +149,31 @@ class Job:
         """Temporary folders of the job."""
         return list(Path("/tmp").glob(f"scan.{self.id}.*"))
 
+    def holders(self) -> list[str]:
+        """Commands that have files open in such a folder, though it may be gone.
+
+        Ray's agents write their titles over parts of their environment, so that `processes` misses
+        them.
+        """
+        folder = f"/tmp/scan.{self.id}."
+        return [_title(p) for p in psutil.process_iter()
+                if any(path.startswith(folder) for path in _opened(p))]  # fmt: skip
+
 
 def _environment(process: psutil.Process) -> set[str]:
     try:
         return set(Path(f"/proc/{process.pid}/environ").read_text(errors="replace").split("\0"))
     except OSError:
         return set()
+
+
+def _opened(process: psutil.Process) -> list[str]:
+    found = []
+    with suppress(OSError):
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(str(link.readlink()))
+    return found
 
 
 def _name(process: psutil.Process) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,21 +137,33 @@ def test_steps_do_not_read_the_shares_of_a_task_back(bash):
 
 
 def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
-    """Left behind: a process with another name, session and parent, as agents of a killed Ray."""
+    """An agent with another name, session, parent and environment; not a driver, with its log."""
+    logs, disk = tmp_path / "node" / "scan.1" / "session" / "logs", tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "node").symlink_to(disk)
+    start = f"setsid env -i bash -c 'echo $$ >{tmp_path}/$0; exec -a ray::Agent sleep 60'"
     write_command(
         tmp_path, "ray",
-        f"setsid bash -c 'echo $$ >{tmp_path}/agent; exec -a ray::Agent sleep 60' &>/dev/null &\n"
-        f"until [ -s {tmp_path}/agent ]; do sleep 0.05; done\n"
+        f"mkdir -p {logs}\n"
+        f"{start} agent >{logs}/agent.out 2>/dev/null &\n"
+        f"{start} driver 3>{logs}/driver.log &>/dev/null &\n"
+        f"until [ -s {tmp_path}/agent -a -s {tmp_path}/driver ]; do sleep 0.05; done\n"
         "exit 3",
     )  # fmt: skip
-    folder = tmp_path / "scan.1"
+    folder = tmp_path / "node" / "scan.1"
     said = bash(
         f"ray_node {folder} {tmp_path}/logs --head", SLURMD_NODENAME="gpu07", SLURM_CPUS_ON_NODE="1"
     )
     assert said.returncode == 3, said.stderr
-    agent = Path("/proc", (tmp_path / "agent").read_text().strip(), "stat")
-    assert not agent.exists() or agent.read_text().rpartition(") ")[2][0] == "Z"
+    assert [alive(tmp_path / name) for name in ("agent", "driver")] == [False, True]
+    os.kill(int((tmp_path / "driver").read_text()), signal.SIGKILL)
     assert not folder.exists()
+
+
+def alive(path):
+    """Whether the process whose id is in a file runs."""
+    stat = Path("/proc", path.read_text().strip(), "stat")
+    return stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z"
 
 
 @pytest.mark.parametrize("maker", ["we", "a stranger", "a stranger, as a link to a folder of ours"])

@@ -121,7 +121,7 @@ def versions(results) -> Iterator[set[tuple[str, int, int]]]:
 def assert_nothing_left(slurm, *jobs: Job):
     for job in jobs:
         assert [process.cmdline()[:3] for process in job.processes()] == []
-        assert job.left() == []
+        assert (job.left(), job.holders()) == ([], [])
     assert slurm.orphans == ""
 
 
