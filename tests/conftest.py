@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from scanner.registry import ARCHITECTURES, FLOWS, REPRESENTATIONS
 from scanner.representations import Inputs, shape_of
 from scanner.trial import Training, Trial, variant
+
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

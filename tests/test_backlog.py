@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from conftest import make_trial
 
@@ -110,7 +112,8 @@ def test_a_worker_that_gets_on_between_its_deaths_is_not(backlog, tmp_path):
     for death in range(3 * MOST_DEATHS):
         pack = run_next(jobs)
         path = store.checkpoint_path(tmp_path, pack[0])
-        write_text(path, "further" * death)
+        write_text(path, "further")
+        os.utime(path, (death, death))
         jobs.died("worker", "ActorDiedError")
     assert not jobs.finished
     assert classes(tmp_path) == []

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -148,8 +149,10 @@ def test_a_driver_that_dies_or_stops_is_resumed(undisturbed, tmp_path, death, co
     ) as driver:
         for line in driver.stderr:
             if re.search(f"[1-9] of {TRIALS} trials done", line):  # two can end before one is told
+                os.kill(driver.pid, signal.SIGSTOP)  # so that it starts no further process
                 children = psutil.Process(driver.pid).children(recursive=True)
                 os.kill(driver.pid, death)
+                os.kill(driver.pid, signal.SIGCONT)
                 break
         said = driver.stderr.read()
     assert driver.returncode == code
@@ -157,7 +160,7 @@ def test_a_driver_that_dies_or_stops_is_resumed(undisturbed, tmp_path, death, co
         assert "goes on from here" in said
         assert "Traceback" not in said
     for process in children:
-        if process.is_running():
+        with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(children)
     results = tmp_path / "results" / "small"

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 
@@ -326,11 +327,12 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(root, undisturbed, tmp_pa
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         for line in driver.stderr:
             if "4 of 10 trials done" in line:
+                os.kill(driver.pid, signal.SIGSTOP)  # so that it starts no further process
                 children = psutil.Process(driver.pid).children(recursive=True)
                 os.kill(driver.pid, signal.SIGKILL)
                 break
     for process in children:
-        if process.is_running():
+        with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(children)
     results = tmp_path / "results" / "small"

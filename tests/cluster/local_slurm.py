@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import psutil
 
 SCRIPT = Path(__file__).parents[2] / "slurm" / "ray_cluster.sh"
 LOCAL = Path(__file__).with_name("slurm_local.sh")
-LIMIT_S = 300  # of an event on a crowded machine; a quiet one takes a tenth
+LIMIT_S = 600  # of an event on a crowded machine; a quiet one takes a tenth
 
 
 @contextmanager
@@ -38,6 +38,15 @@ def local_slurm() -> Iterator[Slurm]:
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
+def wait_for(event: Callable[[], object], what: str) -> object:
+    """The first true value of `event`."""
+    end = time.monotonic() + LIMIT_S
+    while not (value := event()):
+        assert time.monotonic() < end, f"no {what} within {LIMIT_S} s"
+        time.sleep(0.2)
+    return value
+
+
 class Slurm:
     """Commands of one SLURM, and the processes of its jobs."""
 
@@ -51,6 +60,8 @@ class Slurm:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(SCRIPT.parents[1]),
             "OMP_NUM_THREADS": "1",
+            "SCANNER_NODE_TMP": str(folder),
+            "SPT_NOENV": "1",  # else Ray's titles overwrite the variables that `processes` reads
             "RAY_health_check_initial_delay_ms": "3000",
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_timeout_ms": "3000",
@@ -73,10 +84,10 @@ class Slurm:
         assert said.returncode == 0, said.stderr
         return Job(self, said.stdout.strip(), cwd)
 
-    @property
-    def orphans(self) -> str:
-        """What jobs have left behind."""
-        return (self.folder / "orphans.log").read_text()
+    def orphans(self, job: Job) -> list[str]:
+        """What a job has left behind."""
+        lines = (self.folder / "orphans.log").read_text().splitlines()
+        return [line for line in lines if line.startswith(f"job {job.id} ")]
 
 
 class Job:
@@ -102,14 +113,11 @@ class Job:
 
     def wait_for(self, event: Callable[[], object], what: str) -> object:
         """The first true value of `event`; a failure shows what the job has said."""
-        end = time.monotonic() + LIMIT_S
-        while not (value := event()):
-            assert time.monotonic() < end, (
-                f"no {what} within {LIMIT_S} s; job {self.name} is {self.field('JobState')}\n"
-                f"{self.log()}"
-            )
-            time.sleep(0.2)
-        return value
+        try:
+            return wait_for(event, what)
+        except AssertionError as error:
+            state = self.field("JobState")
+            raise AssertionError(f"{error}; job {self.name} is {state}\n{self.log()}") from error
 
     def wait(self) -> str:
         """The job's last state, once it has one."""
@@ -127,37 +135,27 @@ class Job:
 
     def ray(self, name: str, node: str) -> psutil.Process | None:
         """The raylet or gcs_server of the job on a node."""
-        return next((p for p in self.processes(node) if _name(p) == name), None)
+        return next((p for p in self.processes(node) if name_of(p) == name), None)
 
     def workers(self, node: str) -> list[psutil.Process]:
         """Processes that train on a node."""
         raylet = self.ray("raylet", node)
         started = raylet.children(recursive=True) if raylet else []
-        return [p for p in started if re.match("ray::(?!IDLE|.*Agent)", _title(p))]
+        return [p for p in started if re.match("ray::(?!IDLE|.*Agent)", title_of(p))]
 
     def driver(self) -> psutil.Process | None:
         """The process of `scanner launch`."""
-        return next((p for p in self.processes() if "launch --" in _title(p)
-                     or "/scanner launch" in _title(p)), None)  # fmt: skip
+        return next((p for p in self.processes() if "launch --" in title_of(p)
+                     or "/scanner launch" in title_of(p)), None)  # fmt: skip
 
-    def head_file(self) -> Path:
-        """Where Ray writes the cluster's address."""
-        restarts = self.field("Restarts")
-        return Path(f"/tmp/scan.{self.id}.{restarts}.0.0.0/ray_current_cluster")
+    def address(self) -> str:
+        """The cluster's address, as the head of Ray wrote it."""
+        (file,) = self.slurm.folder.glob(f"scan.{self.id}.*.0.0/ray_current_cluster")
+        return file.read_text()
 
     def left(self) -> list[Path]:
         """Temporary folders of the job."""
-        return list(Path("/tmp").glob(f"scan.{self.id}.*"))
-
-    def holders(self) -> list[str]:
-        """Commands that have files open in such a folder, though it may be gone.
-
-        Ray's agents write their titles over parts of their environment, so that `processes` misses
-        them.
-        """
-        folder = f"/tmp/scan.{self.id}."
-        return [_title(p) for p in psutil.process_iter()
-                if any(path.startswith(folder) for path in _opened(p))]  # fmt: skip
+        return list(self.slurm.folder.glob(f"scan.{self.id}.*"))
 
 
 def _environment(process: psutil.Process) -> set[str]:
@@ -167,23 +165,16 @@ def _environment(process: psutil.Process) -> set[str]:
         return set()
 
 
-def _opened(process: psutil.Process) -> list[str]:
-    found = []
-    with suppress(OSError):
-        for link in Path(f"/proc/{process.pid}/fd").iterdir():
-            with suppress(OSError):
-                found.append(str(link.readlink()))
-    return found
-
-
-def _name(process: psutil.Process) -> str:
+def name_of(process: psutil.Process) -> str:
+    """The name of a process, empty once it has ended."""
     try:
         return process.name()
     except psutil.Error:
         return ""
 
 
-def _title(process: psutil.Process) -> str:
+def title_of(process: psutil.Process) -> str:
+    """Its command line, empty once it has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:

@@ -82,7 +82,6 @@ DefMemPerCPU=$((memory_per_node_mb / cpus_per_node))
 SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1
 ReturnToService=2
 SlurmdTimeout=15
-KillWait=10
 UnkillableStepTimeout=60
 MinJobAge=3600
 PreemptType=preempt/partition_prio

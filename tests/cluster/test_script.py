@@ -162,8 +162,11 @@ def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
 
 def alive(path):
     """Whether the process whose id is in a file runs."""
-    stat = Path("/proc", path.read_text().strip(), "stat")
-    return stat.exists() and stat.read_text().rpartition(") ")[2][0] != "Z"
+    try:
+        stat = Path("/proc", path.read_text().strip(), "stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(") ")[2][0] != "Z"
 
 
 @pytest.mark.parametrize("maker", ["we", "a stranger", "a stranger, as a link to a folder of ours"])
