@@ -142,9 +142,9 @@ folder_of() { echo "$node_tmp/scan.$run.$start.$1.$2"; }  # NODE'S NUMBER, ATTEM
 # head opens other files.
 end_ray() {  # FOLDER
   local folder pids i
-  folder=$(cd "$1" && pwd -P)
+  folder=$(cd "${1%/*}" && pwd -P)/${1##*/}  # without links, and known even where somebody removed it
   for ((i = 0; i < 50; i++)); do
-    mapfile -t pids < <(find /proc/[0-9]*/fd -lname "$folder/*.out" -o -lname "$folder/*.err" 2>/dev/null |
+    mapfile -t pids < <(find /proc/[0-9]*/fd -lname "$folder/*.out*" -o -lname "$folder/*.err*" 2>/dev/null |
       cut -d/ -f3 | sort -u)
     ((${#pids[@]})) || return
     kill -KILL "${pids[@]}" 2>/dev/null

@@ -136,7 +136,8 @@ def test_steps_do_not_read_the_shares_of_a_task_back(bash):
     assert not [name for name in names if f"SLURM_{name}=" in said.stdout]
 
 
-def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
+@pytest.mark.parametrize("cleaned", [False, True], ids=["", "a cleaner removed its folder"])
+def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path, cleaned):
     """An agent with another name, session, parent and environment; not a driver, with its log."""
     logs, disk = tmp_path / "node" / "scan.1" / "session" / "logs", tmp_path / "disk"
     disk.mkdir()
@@ -147,7 +148,11 @@ def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
         f"mkdir -p {logs}\n"
         f"{start} agent >{logs}/agent.out 2>/dev/null &\n"
         f"{start} driver 3>{logs}/driver.log &>/dev/null &\n"
-        f"until [ -s {tmp_path}/agent -a -s {tmp_path}/driver ]; do sleep 0.05; done\n"
+        f"{start} stranger &>{tmp_path}/scan.2.out &\n"
+        f"until [ -s {tmp_path}/agent -a -s {tmp_path}/driver -a -s {tmp_path}/stranger ]; do\n"
+        "  sleep 0.05\n"
+        "done\n"
+        f"{f'rm -r {disk}/scan.1' if cleaned else ''}\n"
         "exit 3",
     )  # fmt: skip
     folder = tmp_path / "node" / "scan.1"
@@ -155,9 +160,11 @@ def test_a_node_ends_with_all_that_its_ray_has_left(bash, tmp_path):
         f"ray_node {folder} {tmp_path}/logs --head", SLURMD_NODENAME="gpu07", SLURM_CPUS_ON_NODE="1"
     )
     assert said.returncode == 3, said.stderr
-    assert [alive(tmp_path / name) for name in ("agent", "driver")] == [False, True]
-    os.kill(int((tmp_path / "driver").read_text()), signal.SIGKILL)
+    others = [tmp_path / "driver", tmp_path / "stranger"]
+    assert [alive(path) for path in (tmp_path / "agent", *others)] == [False, True, True]
     assert not folder.exists()
+    for path in others:
+        os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 def alive(path):
