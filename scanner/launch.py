@@ -61,19 +61,12 @@ def load_grid(path: Path | str, data_root: Path | None = None, dataset: str | No
         GridError: With every fault of the file at once.
         DataError: The dataset that it names is damaged.
     """
-    return parse(grid_text(path), str(path), Channels(data_root), dataset=dataset)
-
-
-def grid_text(path: Path | str) -> str:
-    """The text of a grid file.
-
-    Raises:
-        ScannerError: It cannot be read.
-    """
+    path = Path(path)
     try:
-        return Path(path).read_text()
+        text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ScannerError(f"{path}: cannot be read ({error}); give the path of a grid") from error
+    return parse(text, str(path), Channels(data_root), dataset=dataset)
 
 
 def launch(

@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from scanner import store
-from scanner.errors import ResultError
-from scanner.grid import parse
-from scanner.launch import grid_text, load_grid
+from scanner.grid import Grid
+from scanner.launch import load_grid
 from scanner.pending import RETRIED, units
 from scanner.plan import plan
 from scanner.upkeep import damaged as damaged_of
@@ -68,19 +67,17 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     """The status of a result folder, or of a grid file's scan.
 
     Args:
-        target: The folder, or the file; its dataset is the one that its scan was begun with.
+        target: The folder, or the file.
         results: The folder of the file's scan; `results/<name>` if None.
     """
     target = Path(target)
+    grid: Grid
     if target.is_dir():
         scan = store.read_scan(target)
         results, command, grid = target, scan.command, scan.grid()
     else:
-        named = parse(grid_text(target), str(target))
-        results, command = results or Path("results") / named.name, f"scanner launch {target}"
-        other = _other_dataset(results, named.dataset)
-        grid = load_grid(target, dataset=other)
-        command += f" --dataset {other}" if other else ""
+        grid = load_grid(target)
+        results, command = results or Path("results") / grid.name, f"scanner launch {target}"
     command += store.results_option(results, grid.name)
     planned = plan(grid)
     known = units(planned, results)
@@ -98,15 +95,6 @@ def status(target: Path | str, results: Path | None = None) -> Status:
     counts = planned.n_trials, len(rows), states["diverged"], pending
     faults = tuple(damaged.values())
     return Status(results, command, *counts, failed, causes, wall_s, grid.absent, faults)
-
-
-def _other_dataset(results: Path, own: str) -> str | None:
-    """The dataset that a scan was begun with, where it is not the grid's own."""
-    try:
-        begun = store.read_scan(results).dataset
-    except ResultError:
-        return None
-    return begun if begun != own else None
 
 
 def describe(state: Status) -> str:

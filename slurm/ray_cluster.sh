@@ -137,9 +137,9 @@ print(YAML(typ="safe").load(open(sys.argv[1]))["name"])' "$grid" 2>/dev/null)
 
 folder_of() { echo "$node_tmp/scan.$run.$start.$1.$2"; }  # NODE'S NUMBER, ATTEMPT
 
-# Ends every process that has an output file of this Ray open. A killed Ray leaves agents behind that
-# have written their new names over their environment, and have other parents. A driver beside the
-# head opens other files.
+# Ends every process that has an output file of this Ray open, a reader too. A killed Ray leaves agents
+# behind that have written their new names over their environment, and have other parents. A driver
+# beside the head opens other files.
 end_ray() {  # FOLDER
   local folder pids i
   folder=$(cd "${1%/*}" && pwd -P)/${1##*/}  # without links, and known even where somebody removed it
@@ -174,6 +174,7 @@ ray_node() {  # FOLDER, LOGS, options of ray start...
     kill -KILL "$ray" 2>/dev/null  # it can be deaf while it looks for a head that is gone
     wait "$ray"; rc=$?
   fi
+  trap '' TERM  # a second one would end what follows halfway
   end_ray "$folder"
   mkdir -p "$logs" && cp -r "$folder/session_latest/logs/." "$logs"
   rm -rf "$folder"
@@ -207,7 +208,7 @@ free_port() {
 }
 
 export_settings() {
-  unset RAY_ADDRESS RAY_TMPDIR RAY_AUTH_TOKEN_PATH
+  unset RAY_ADDRESS RAY_TMPDIR RAY_AUTH_TOKEN_PATH RAY_LOG_TO_STDERR  # `end_ray` needs its files
   # Steps would read the job's shares for each task back, but have one task for all of a node.
   unset SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK SLURM_TRES_PER_TASK SLURM_NTASKS_PER_NODE
   export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
@@ -265,8 +266,10 @@ stop_cluster() {
 # ---- the driver ----------------------------------------------------------------------------------
 
 launch() {  # the driver, again if something kills it or nodes do not come; sets driver_rc, head_lost
-  local wanted=${#nodes[@]} attempt driver
+  local wanted attempt driver late=''
   for ((attempt = 0; attempt < TRIES; attempt++)); do
+    wanted=$(living)
+    if [[ -n $late ]]; then wanted=1; fi
     scanner launch "$grid" --results "$results" "${options[@]}" --address "$address" --nodes "$wanted" &
     driver=$!
     watch_driver "$driver"
@@ -274,13 +277,19 @@ launch() {  # the driver, again if something kills it or nodes do not come; sets
     if ((driver_rc > 128)); then
       say "the driver died of signal $((driver_rc - 128))"
     elif ((driver_rc == NODES_MISSING && wanted > 1)); then
-      say "going on with the nodes that are there; another is used once its Ray has started"
-      wanted=1
+      if (($(living) == wanted)); then late=1; fi
+      say "going on with the nodes that are there"
     else
       return
     fi
   done
   say "the driver is not started again after $TRIES tries; the same sbatch goes on"
+}
+
+living() {  # the nodes not given up
+  local pid count=0
+  for pid in "${keepers[@]}"; do if alive "$pid"; then count=$((count + 1)); fi; done
+  echo "$count"
 }
 
 watch_driver() {  # PID; passes on the warning and the end, which the traps only note

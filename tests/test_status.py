@@ -122,17 +122,6 @@ def test_the_next_command_names_what_is_not_usual(scan, tmp_path):
     assert describe(status(far)).splitlines()[-1] == command
 
 
-def test_a_grid_stands_for_the_dataset_that_its_scan_was_begun_with(scan):
-    """As after `launch --dataset sample` of a grid whose own dataset is not even here."""
-    path, results, trials = scan
-    path.write_text(GRID.replace("dataset: sample", "dataset: darkmachines"))
-    store.write_scan(results, store.Scan(str(path), path.read_text(), "sample", "", {}, ("3",)))
-    finish(results, trials[0])
-    state = status(path)
-    assert (state.planned, state.done) == (4, 1)
-    assert describe(state).splitlines()[-1] == f"next: scanner launch {path} --dataset sample"
-
-
 @pytest.mark.parametrize(
     ("kinds", "code", "options"),
     [(["bug"], 3, ""), (["storage"] * 4, 3, ""), (["bug"] * 3 + ["storage"], 3, ""),

@@ -140,7 +140,10 @@ class Job:
     def workers(self, node: str) -> list[psutil.Process]:
         """Processes that train on a node."""
         raylet = self.ray("raylet", node)
-        started = raylet.children(recursive=True) if raylet else []
+        try:
+            started = raylet.children(recursive=True) if raylet else []
+        except psutil.NoSuchProcess:
+            started = []
         return [p for p in started if re.match("ray::(?!IDLE|.*Agent)", title_of(p))]
 
     def driver(self) -> psutil.Process | None:

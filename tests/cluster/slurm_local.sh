@@ -146,7 +146,7 @@ down() {
   local file pid
   if scontrol ping 2>/dev/null | grep -q 'is UP'; then
     squeue -h -o %A | sort -u | xargs -r scancel
-    wait_until 20 no_jobs || true
+    wait_until 60 no_jobs || true
   fi
   for file in "$folder"/slurmd-*.pid "$folder/slurmctld.pid" "$folder/munged.pid"; do
     pid=$(cat "$file" 2>/dev/null) || continue

@@ -253,15 +253,24 @@ def test_a_driver_that_always_dies_is_given_up_with_a_word(bash):
     assert said.stdout.endswith("not started again after 5 tries; the same sbatch goes on\n137\n")
 
 
+GIVE_UP = "kill $other; while alive $other; do :; done;"
+
+
 @pytest.mark.parametrize(
-    ("nodes", "status", "wanted"),
-    [("a b c", NODES_MISSING, ["3", "1"]), ("a", NODES_MISSING, ["1"]), ("a b c", 2, ["3"])],
-    ids=["of three nodes", "of one node", "another error"],
-)
-def test_a_scan_goes_on_with_the_nodes_that_are_there(bash, nodes, status, wanted):
+    ("keepers", "meanwhile", "status", "wanted"),
+    [("$$ $$ $other", "", NODES_MISSING, ["3", "1"]),
+     ("$$ $$ $other", f"[[ ! $* == *3 ]] || {{ {GIVE_UP} }};", NODES_MISSING, ["3", "2", "1"]),
+     ("$$ $$ $gone", "", 137, ["2"] * 5),
+     ("$$", "", NODES_MISSING, ["1"]),
+     ("$$ $$ $other", "", 2, ["3"])],
+    ids=["one hangs", "one is given up, one hangs", "one was given up and the driver is killed",
+         "of one node", "another error"],
+)  # fmt: skip
+def test_a_scan_goes_on_with_the_nodes_that_are_there(bash, keepers, meanwhile, status, wanted):
     said = bash(
-        f"scanner() {{ echo nodes: ${{*: -1}}; return {status}; }}\n"
-        f"grid=g results=r nodes=({nodes}) keepers=($$); launch; ((driver_rc == {status}))"
+        f"scanner() {{ echo nodes: ${{*: -1}}; {meanwhile} return {status}; }}\n"
+        "sleep 60 & other=$!; sleep 0 & gone=$!; wait $gone; nap() { sleep 0.05; }\n"
+        f"grid=g results=r keepers=({keepers}); launch; kill $other 2>&-; ((driver_rc == {status}))"
     )
     assert said.returncode == 0, said.stderr
     assert re.findall(r"nodes: (\d)", said.stdout) == wanted
